@@ -1,0 +1,1 @@
+"""The command: installs, shows, explains, proves, replays and load-tests MBCAS."""

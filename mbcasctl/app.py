@@ -1,0 +1,21 @@
+"""The command tree of `mbcasctl`.
+
+Command modules import only typer and the standard library at the top; what they need to work they import
+inside the function, so that `--help` stays quick (docs of typer: rich help costs another 75 ms).
+"""
+
+import typer
+
+from mbcasctl.commands import (
+    solve,
+)
+
+app = typer.Typer(
+    help="MBCAS: a market for CPU on Linux nodes. Watch it, understand it, prove it, then switch it on.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("solve")(solve.solve)

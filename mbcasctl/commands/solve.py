@@ -1,0 +1,5 @@
+"""`mbcasctl solve`."""
+
+
+def solve() -> None:
+    """Show what the market would give each workload."""

@@ -1,0 +1,1 @@
+"""Real workloads, phases, traffic and the report."""

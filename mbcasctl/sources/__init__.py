@@ -1,0 +1,1 @@
+"""Socket, URL or record to one snapshot."""

@@ -1,0 +1,1 @@
+"""Values to tables, JSON and YAML; pure."""

@@ -1,0 +1,1 @@
+"""Bids and capacity to a clearing, with proof."""

@@ -1,0 +1,1 @@
+"""Demand and contract to bids."""

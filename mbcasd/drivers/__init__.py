@@ -1,0 +1,1 @@
+"""Live, replay and simulation: three clocks for one engine."""

@@ -1,0 +1,50 @@
+"""Every error that MBCAS raises on purpose.
+
+    MbcasError
+      BrokenInput        refused at the edge, exit code 2: names the field, the value and the remedy
+        ConfigError        a setting, a flag, an environment variable
+        BadProblem         a market that cannot be solved as it was stated
+      ExpectedTrouble    the pass is skipped and counted, the last good decision stays, exit code 1 at start
+        SensingError       a kernel file is not as expected
+        CgroupGone         the cgroup vanished
+        ActuationError     a limit could not be written or read back
+        RecordError        the record cannot be opened or read
+
+Anything else is a bug: no loop catches it, the role logs it, restores the owner's limits and exits.
+"""
+
+
+class MbcasError(Exception):
+    """The root of all errors that MBCAS raises on purpose."""
+
+
+class BrokenInput(MbcasError):
+    """What a person gave is wrong; the message names the field, the value and the remedy."""
+
+
+class ConfigError(BrokenInput):
+    """A setting, a flag or an environment variable is wrong."""
+
+
+class BadProblem(BrokenInput):
+    """A market cannot be solved as it was stated."""
+
+
+class ExpectedTrouble(MbcasError):
+    """The outside world did what it sometimes does; the next pass tries again."""
+
+
+class SensingError(ExpectedTrouble):
+    """A kernel file could not be read or is not in the expected form."""
+
+
+class CgroupGone(SensingError):
+    """The cgroup behind an open handle or a path does not exist any more."""
+
+
+class ActuationError(ExpectedTrouble):
+    """A limit could not be written, or did not read back as written."""
+
+
+class RecordError(ExpectedTrouble):
+    """The record cannot be opened, read or written."""

@@ -1,0 +1,1 @@
+"""Samples to demand: what a workload would use if its limit did not hold it."""

@@ -1,0 +1,1 @@
+"""Fast rules that amend bids, never allocations."""

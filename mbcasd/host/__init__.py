@@ -1,0 +1,1 @@
+"""Moving limits on a plain host, and putting the owner's back."""

@@ -1,0 +1,1 @@
+"""The vocabulary: frozen values that flow between the steps, with no behaviour beyond self-checks."""

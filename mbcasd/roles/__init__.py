@@ -1,0 +1,1 @@
+"""Composition: who is wired to whom."""

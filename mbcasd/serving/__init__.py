@@ -1,0 +1,1 @@
+"""HTTP on TCP and on a Unix socket."""

@@ -1,0 +1,85 @@
+"""All conversions between the units of CPU and of time, and the one parser for each.
+
+Millicores (`_milli`) are what people and the market speak: 1000 is one CPU. The kernel speaks quota per
+period in microseconds (`_usec`).
+"""
+
+import math
+import re
+
+MILLI_PER_CPU = 1000
+
+# The kernel refuses a quota below 1 ms (Documentation/scheduler/sched-bwc.rst), at a period of 100 ms that is 10m.
+MIN_QUOTA_USEC = 1000
+DEFAULT_PERIOD_USEC = 100_000
+
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|s|m|h|d)")
+_DURATION_UNIT_S = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_cpu_milli(text: str | float) -> float:
+    """Turn a CPU quantity into millicores: `"250m"` is 250, `"1.5"` and `1.5` are 1500.
+
+    Args:
+        text: A number of CPUs, or a string: CPUs, or millicores with the suffix `m`. Finite, not negative.
+
+    Returns:
+        Millicores, at least 0.
+
+    Raises:
+        ValueError: It is no such quantity; the message says what would be.
+    """
+    milli = math.nan
+    if isinstance(text, str):
+        digits, per_unit = (text[:-1], 1) if text.endswith("m") else (text, MILLI_PER_CPU)
+        try:
+            milli = float(digits) * per_unit
+        except ValueError:
+            pass
+    elif not isinstance(text, bool):
+        milli = float(text) * MILLI_PER_CPU
+    if not (math.isfinite(milli) and milli >= 0):
+        raise ValueError(f"{text!r} is not a CPU quantity: write millicores as '250m' or CPUs as '1.5'")
+    return milli
+
+
+def format_cpu_milli(milli: float | None) -> str:
+    """Write millicores as people read them: `250m`; an absent limit is `unlimited`."""
+    return "unlimited" if milli is None else f"{milli:.0f}m"
+
+
+def parse_duration_s(text: str | float) -> float:
+    """Turn a duration into seconds: `"15s"`, `"100ms"`, `"1m30s"`, or a number of seconds.
+
+    Raises:
+        ValueError: It is no such duration, negative or not finite; the message says what would be.
+    """
+    if isinstance(text, str):
+        parts = _DURATION_PART.findall(text)
+        if parts and "".join(number + unit for number, unit in parts) == text:
+            return math.fsum(float(number) * _DURATION_UNIT_S[unit] for number, unit in parts)
+    elif not isinstance(text, bool) and math.isfinite(text) and text >= 0:
+        return float(text)
+    raise ValueError(f"{text!r} is not a duration: write it as '15s', '100ms' or '1m30s'")
+
+
+def format_duration(seconds: float) -> str:
+    """Write seconds as a setting reads: `100ms`, `2s`, `1m30s`."""
+    if seconds < 1:
+        return f"{seconds * 1000:g}ms"
+    if seconds < 60:
+        return f"{seconds:g}s"
+    minutes, rest_s = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = (f"{hours:.0f}h" if hours else "", f"{minutes:.0f}m" if minutes else "", f"{rest_s:g}s" if rest_s else "")
+    return "".join(parts)
+
+
+def quota_usec(limit_milli: float, period_usec: int = DEFAULT_PERIOD_USEC) -> int:
+    """CPU time per period that enforces a limit, in microseconds, at least the kernel's 1 ms."""
+    return max(MIN_QUOTA_USEC, round(limit_milli * period_usec / MILLI_PER_CPU))
+
+
+def limit_milli(quota: int | None, period_usec: int = DEFAULT_PERIOD_USEC) -> float | None:
+    """The limit in millicores that a quota (microseconds, None for no quota) enforces."""
+    return None if quota is None else quota * MILLI_PER_CPU / period_usec

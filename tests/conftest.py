@@ -1,0 +1,82 @@
+"""Tiers: which real things this machine has, and a last word about what was left out.
+
+A test that needs a real thing carries the tier's marker. Where the thing is missing the test is skipped and
+the last lines say so; with CI set, or `--require-tiers`, a tier left out fails the run.
+"""
+
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("mbcas", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("mbcas")
+
+
+def _kernel_is_missing() -> str | None:
+    if os.geteuid() != 0:
+        return "needs root to make cgroups"
+    v1 = (
+        Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").exists()
+        or any(Path("/sys/fs/cgroup").glob("cpu*/*/cpu.cfs_quota_us"))
+        or Path("/sys/fs/cgroup/cpu/cpu.shares").exists()
+    )
+    v2 = (
+        "cpu" in Path("/sys/fs/cgroup/cgroup.controllers").read_text().split()
+        if Path("/sys/fs/cgroup/cgroup.controllers").exists()
+        else False
+    )
+    return None if v1 or v2 else "no cgroup hierarchy with a cpu controller"
+
+
+def _shells_are_missing() -> str | None:
+    missing = [shell for shell in ("bash", "zsh", "fish") if shutil.which(shell) is None]
+    return f"not installed: {', '.join(missing)}" if missing else None
+
+
+def _binary_is_missing() -> str | None:
+    binary = Path(__file__).parent.parent / "dist" / "mbcas"
+    return None if binary.exists() else "not built: run `make build`"
+
+
+TIERS = {"kernel": _kernel_is_missing, "shells": _shells_are_missing, "binary": _binary_is_missing}
+
+_left_out: dict[str, str] = {}
+_ran: Counter[str] = Counter()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-tiers",
+        action="store_true",
+        default=bool(os.environ.get("CI")),
+        help="a tier that cannot run here fails the run (the default where CI is set)",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reasons = {tier: missing() for tier, missing in TIERS.items()}
+    for item in items:
+        for tier, reason in reasons.items():
+            if item.get_closest_marker(tier) is None:
+                continue
+            if reason is None:
+                _ran[tier] += 1
+            else:
+                _left_out[tier] = reason
+                item.add_marker(pytest.mark.skip(reason=f"tier {tier}: {reason}"))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if _left_out and session.config.getoption("--require-tiers") and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for tier, count in _ran.items():
+        terminalreporter.line(f"tier {tier}: {count} tests")
+    for tier, reason in _left_out.items():
+        terminalreporter.line(f"tier {tier}: LEFT OUT, {reason}", red=True)
