@@ -1,0 +1,113 @@
+"""Samples become proposals and demands.
+
+This is the hot path: it runs ten times per second for every busy container, in a budget of 20 µs each for
+everything. Values are made positionally for that reason.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from mbcasd.engine.state import EngineConfig, EngineState, Pulse, Track
+from mbcasd.estimation import forecast, smoothing, stall, window
+from mbcasd.estimation.law import LawSettings
+from mbcasd.estimation.laws import LAWS
+from mbcasd.model.demand import Advice, Demand, Proposal
+from mbcasd.model.identity import WorkloadId
+from mbcasd.model.readings import CpuSample, Interval
+
+# A proposal that the market withheld stands for so long without being renewed: two of the reflex law's own
+# decision periods. Then the workload is taken to be content with what it has.
+STANDS_FOR_S = 2.0
+
+# Needs that differ by less are the same to the market: it need not be asked again.
+SAME_RATIO = 0.001
+
+# A demand is renewed this often; a little less than a second, because samples come on a grid of a second.
+DEMAND_EVERY_S = 0.95
+
+
+def watch(
+    state: EngineState, samples: Mapping[WorkloadId, CpuSample], now_s: float
+) -> tuple[EngineState, dict[WorkloadId, Demand], list[WorkloadId]]:
+    """Feed samples to the laws.
+
+    Returns:
+        The next state, the demands that were renewed, and the workloads whose law wants the market cleared at
+        once. One that the last clearing already refused the same need is not among them.
+    """
+    config = state.config
+    law = LAWS[config.settings.demand.estimator]
+    pulses = dict(state.pulses)
+    tracks = state.tracks
+    renewed: dict[WorkloadId, Track] = {}
+    urgent: list[WorkloadId] = []
+    for name, sample in samples.items():
+        track = tracks.get(name)
+        if track is None:
+            continue
+        pulse = pulses.get(name)
+        if pulse is None:
+            pulses[name] = _first_pulse(track, sample, config, now_s)
+            continue
+        interval = window.between(pulse.sample, sample)
+        if interval is None:
+            # Counters were reset or no time has passed: start afresh from here, the law keeps what it knows.
+            pulses[name] = Pulse(sample, pulse.law, pulse.proposal, pulse.proposed_at_s, sample, sample)
+            continue
+        law_state, proposal, proposed_at_s = pulse.law, pulse.proposal, pulse.proposed_at_s
+        if track.in_market:
+            law_state, fresh = law.observe(law_state, interval, track.situation)
+            if _replaces(fresh, proposal, proposed_at_s, now_s):
+                proposal, proposed_at_s = fresh, now_s
+            if fresh.urgent and fresh.need_milli > (track.cleared_need_milli or 0.0) * (1 + SAME_RATIO):
+                urgent.append(name)
+        demand_from = pulse.demand_from
+        if sample.read_at_s - demand_from.read_at_s >= DEMAND_EVERY_S:
+            renewed[name] = _renew(track, window.between(demand_from, sample) or interval, proposal, config)
+            demand_from = sample
+        pulses[name] = Pulse(sample, law_state, proposal, proposed_at_s, demand_from, pulse.guard_from)
+    demands = {name: track.demand for name, track in renewed.items() if track.demand is not None}
+    return replace(state, pulses=pulses, tracks={**tracks, **renewed} if renewed else tracks), demands, urgent
+
+
+def _replaces(fresh: Proposal, standing: Proposal, proposed_at_s: float, now_s: float) -> bool:
+    """Whether a law's latest word takes the place of the one that stands."""
+    if fresh.advice is not Advice.KEEP or standing.advice is Advice.KEEP:
+        return True
+    return now_s - proposed_at_s > STANDS_FOR_S
+
+
+def _first_pulse(track: Track, sample: CpuSample, config: EngineConfig, now_s: float) -> Pulse:
+    settings = config.settings
+    law_settings = LawSettings(
+        demand=settings.demand,
+        cost=settings.cost,
+        preset=config.preset,
+        workload_class=track.workload.contract.workload_class,
+        period_s=track.limit.period_usec / 1e6 if track.limit is not None else 0.1,
+        cpus=config.cpus,
+    )
+    keep = Proposal(Advice.KEEP, track.situation.limit_milli)
+    return Pulse(sample, LAWS[settings.demand.estimator].start(law_settings), keep, now_s, sample, sample)
+
+
+def _renew(track: Track, since: CpuSample, sample: CpuSample, proposal: Proposal, config: EngineConfig) -> Track | None:
+    interval = window.between(since, sample)
+    if interval is None:
+        return None
+    settings = config.settings
+    usage_milli = interval.usage_milli
+    smoothed_milli = smoothing.smooth(track.smoothing, usage_milli, interval.elapsed_s, settings.demand, settings.cost)
+    foretold, forecast_milli = forecast.observe(
+        track.forecast, usage_milli, interval.throttled_ratio, interval.elapsed_s, settings.demand.forecast
+    )
+    limit_milli = track.limit.limit_milli if track.limit is not None else None
+    demand = Demand(
+        usage_milli=usage_milli,
+        smoothed_milli=smoothed_milli,
+        throttled_ratio=interval.throttled_ratio,
+        need_milli=proposal.need_milli,
+        stall=stall.split(interval, limit_milli, config.cpus),
+        forecast_milli=forecast_milli,
+    )
+    return replace(track, demand=demand, smoothing=smoothed_milli, forecast=foretold)
