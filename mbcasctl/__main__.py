@@ -8,8 +8,10 @@ from mbcasctl import exits
 def main() -> None:
     """Run the command line and exit."""
     from mbcasctl.app import app
+    from mbcasctl.commands import completion
     from mbcasd.errors import BrokenInput, MbcasError
 
+    completion.prepare_answer()
     try:
         app(prog_name="mbcasctl")
     except BrokenInput as err:

@@ -7,6 +7,7 @@ inside the function, so that `--help` stays quick (docs of typer: rich help cost
 import typer
 
 from mbcasctl.commands import (
+    completion,
     solve,
 )
 
@@ -15,7 +16,9 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    add_completion=False,  # `mbcasctl completion` prints the scripts and writes nowhere
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 app.command("solve")(solve.solve)
+app.command("completion")(completion.completion)

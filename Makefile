@@ -1,0 +1,74 @@
+# Every target does its own set-up; nothing else has to be typed first. `make` alone explains.
+#
+# To change something: one thing at a time, `make check` (what CI runs, in the same order), `make test`,
+# then a commit whose subject says in the imperative and in plain words what is different now.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+BINARY := dist/mbcas/.built
+LOCK    = $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --universal --python-version 3.11 --no-header
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check bench build completions lock clean packages
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "Each sets up what it needs; Python 3.11 or newer and a network are enough."
+
+run: $(READY) ## the demo: a minute of load with fixed limits, then with MBCAS
+	@$(BIN)/mbcasctl demo
+
+test: $(READY) packages ## all tests that can run here; says which tiers were left out
+	@if command -v objdump >/dev/null; then $(MAKE) --no-print-directory build; fi
+	@echo "==> tests"
+	@$(BIN)/pytest
+
+check: $(READY) ## format, lint, types, layers, generated files: what CI does first
+	@echo "==> format"
+	@$(BIN)/ruff format --check .
+	@echo "==> lint"
+	@$(BIN)/ruff check .
+	@echo "==> types"
+	@$(BIN)/mypy
+	@echo "==> layers"
+	@$(BIN)/lint-imports
+	@echo "==> generated files"
+	@$(BIN)/python packaging/completions.py --check
+
+bench: $(READY) ## all benchmarks, as tables; as JSON in build/bench/
+	@mkdir -p build/bench
+	@set -e; for bench in tests/bench/bench_*.py; do \
+	    echo "==> $$bench"; \
+	    $(BIN)/python $$bench --json build/bench/$$(basename $$bench .py).json; \
+	done
+
+build: $(BINARY) ## dist/mbcas/: both programs in a folder that needs no Python
+
+completions: $(READY) ## write completions/ for bash, zsh and fish
+	@$(BIN)/python packaging/completions.py
+
+lock: $(READY) ## pin all requirements anew, with hashes
+	@echo "==> locking what the development needs"
+	@$(LOCK) --group dev -o requirements/dev.txt --upgrade
+	@echo "==> locking what the programs need"
+	@$(LOCK) -o requirements/run.txt --upgrade -c requirements/dev.txt
+
+clean: ## remove everything that was made here, .venv included
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find mbcasd mbcasctl tests packaging -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements/dev.txt pyproject.toml packaging/make-venv.sh
+	@packaging/make-venv.sh $(VENV)
+	@touch $@
+
+$(BINARY): $(READY) $(shell find mbcasd mbcasctl -name '*.py') $(wildcard packaging/*.py packaging/*.spec) | packages
+	@echo "==> building the binary (about a minute)"
+	@$(BIN)/python packaging/build.py
+	@touch $@
+
+# The shells that completion is tried in, and the tools of the build.
+packages:
+	@packaging/ensure-packages.sh $$(sed 's/#.*//' packaging/apt-test.txt) \
+	    || echo "    going on without; the tests that need them are left out"

@@ -1,0 +1,1 @@
+complete --command mbcasctl --no-files --arguments "(env _MBCASCTL_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) mbcasctl)" --condition "env _MBCASCTL_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) mbcasctl"

@@ -1,0 +1,52 @@
+"""`mbcasctl completion`: the script that makes a shell complete this program's words.
+
+The same scripts lie in `completions/`; `make check` fails when they are stale.
+"""
+
+import os
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+PROGRAM = "mbcasctl"
+VARIABLE = "_MBCASCTL_COMPLETE"  # a shell that asks for candidates sets it, and runs the program
+
+
+class Shell(StrEnum):
+    """Shells that can be taught."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def completion(shell: Annotated[Shell, typer.Argument(help="The shell to print the script for.")]) -> None:
+    """Print the completion script of a shell.
+
+    bash: mbcasctl completion bash > /etc/bash_completion.d/mbcasctl
+
+    zsh: mbcasctl completion zsh > "${fpath[1]}/_mbcasctl"
+
+    fish: mbcasctl completion fish > ~/.config/fish/completions/mbcasctl.fish
+    """
+    typer.echo(script(shell))
+
+
+def script(shell: Shell) -> str:
+    """The text of the script, which starts at once: zsh takes `#compdef` only from the very first line."""
+    from typer.completion import get_completion_script
+
+    return get_completion_script(prog_name=PROGRAM, complete_var=VARIABLE, shell=shell.value).strip()
+
+
+def prepare_answer() -> None:
+    """Get ready to answer, if it is a shell that runs us; costs nothing otherwise.
+
+    Typer does this by itself only together with its options `--install-completion` and `--show-completion`,
+    which write to people's start-up files and crowd the help.
+    """
+    if VARIABLE in os.environ:
+        from typer.completion import completion_init
+
+        completion_init()
