@@ -41,6 +41,12 @@ class ServiceManager:
             self._fed_at_s = now_s
             self._send("WATCHDOG=1")
 
+    def close(self) -> None:
+        """Hang up."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
     def _send(self, message: str) -> None:
         if self._socket is None:
             return
@@ -48,5 +54,4 @@ class ServiceManager:
             self._socket.sendto(message.encode(), self._address)
         except OSError:
             # A manager that does not listen any more is no reason to stop.
-            self._socket.close()
-            self._socket = None
+            self.close()
