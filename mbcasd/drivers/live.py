@@ -136,11 +136,13 @@ class Live:
         began_s = self._clock.now_s()
         samples = self._sensors.samples(now_s, self._clock.now_s)
         self._metrics.observe_sensing(self._clock.now_s() - began_s)
-        self._recorder.put_samples(samples)
         self._advance(
             Observation(samples=samples, workloads=workloads, limits=limits, outcomes=outcomes, node=node), now_s
         )
-        self._latest = self._paint(now_s) if looking else self._latest
+        if looking:
+            self._latest = self._paint(now_s)
+            self._metrics.publish(self._latest)
+            self._recorder.put_snapshot(self._latest)
         self._on_pass(self._latest)
 
     def _take_over(self, config: engine.EngineConfig, now_s: float) -> None:
@@ -153,6 +155,7 @@ class Live:
     def _advance(self, seen: Observation, now_s: float) -> None:
         """Step the engine until it has nothing more to start: decreases, then the increases they make room for."""
         for _ in range(ROUNDS_AT_MOST):
+            self._recorder.put_observation(seen, now_s)
             began_s = self._clock.now_s()
             self._state, decision = engine.step(self._state, seen, now_s)
             self._account(decision, now_s, self._clock.now_s() - began_s)
@@ -175,7 +178,6 @@ class Live:
             resize = outcome.resize
             took_s = outcome.ended_at_s - outcome.asked_at_s
             self._metrics.count_resize(resize.workload.namespace, resize.workload.name, outcome.status.value, took_s)
-            self._recorder.put_resize(outcome)
             if outcome.status is ResizeStatus.APPLIED:
                 log.info(
                     "resized %s from %s to %s in %.1f ms",
@@ -189,9 +191,9 @@ class Live:
     def _account(self, decision: Decision, now_s: float, took_s: float) -> None:
         """Record, measure and log one decision."""
         self._painter.note_decision(decision, self._clock.wall_s())
-        if decision.demands:
-            self._recorder.put_demands(decision.demands)
-            self._used_usec += sum(demand.usage_milli * 1000 for demand in decision.demands.values())
+        self._recorder.put_decision(decision, now_s)
+        # Each demand stands for about a second.
+        self._used_usec += sum(demand.usage_milli * 1000 for demand in decision.demands.values())
         for event in decision.events:
             self._counters[event.kind] += 1
             if event.kind == "drift":
@@ -200,7 +202,6 @@ class Live:
                 self._metrics.count_guard_trigger()
             level = logging.WARNING if event.kind in {"drift", "refused"} else logging.INFO
             log.log(level, "%s", event.message)
-            self._recorder.put_event(event)
         if decision.clearing is None or decision.market is None:
             return
         self._metrics.observe_clear(took_s, decision.market, decision.clearing)
@@ -214,18 +215,21 @@ class Live:
             if not decision.clearing.certificate.holds:
                 self._metrics.count_receipt_failed()
                 log.error("receipt %s does not hold", receipt.receipt_id)
-            self._recorder.put_clearing(receipt)
+            self._recorder.put_receipt(receipt)
 
     def _paint(self, now_s: float) -> NodeSnapshot:
         leak_ratio = self._leak_usec() / self._used_usec if self._used_usec > 0 else 0.0
-        problems = [*self._recorder.problems(), *(f"{name}: {why}" for name, why in self._sensors.unreadable.items())]
+        health = self._recorder.health
+        problems = [f"{name}: {why}" for name, why in self._sensors.unreadable.items()]
+        if health.trouble is not None:
+            problems.append(f"the record is not written: {health.trouble}")
         problems += [f"{name} is held by somebody else" for name, t in self._state.tracks.items() if t.owner_held]
         if self._trouble:
             problems.append(self._trouble)
         if not any(track.workload.managed for track in self._state.tracks.values()):
             problems.append("No workload is managed: the parents named have no child cgroup yet")
-        counters = {**self._counters, "missed_passes": self._look.missed, "dropped_records": self._recorder.dropped}
-        picture = self._painter.paint(
+        counters = {**self._counters, "missed_passes": self._look.missed, "dropped_records": health.dropped}
+        return self._painter.paint(
             self._state,
             now_s,
             self._clock.wall_s(),
@@ -233,5 +237,3 @@ class Live:
             counters=counters,
             quota_leak_ratio=leak_ratio,
         )
-        self._metrics.publish(picture)
-        return picture

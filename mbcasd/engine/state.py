@@ -60,7 +60,7 @@ class Track:
     guarded: Guarded | None = None
     demand: Demand | None = None
     forecast: object = None  # of `estimation.forecast`
-    smoothing: float | None = None
+    smoothed_milli: float | None = None
     target_milli: float | None = None  # of the last clearing
     cleared_need_milli: float | None = None  # its need in that clearing
     held_by: HeldBy = HeldBy.NOT_MANAGED

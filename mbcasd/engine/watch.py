@@ -84,7 +84,7 @@ def _first_pulse(track: Track, sample: CpuSample, config: EngineConfig, now_s: f
         cost=settings.cost,
         preset=config.preset,
         workload_class=track.workload.contract.workload_class,
-        period_s=track.limit.period_usec / 1e6 if track.limit is not None else 0.1,
+        period_s=_period_s(track),
         cpus=config.cpus,
     )
     keep = Proposal(Advice.KEEP, track.situation.limit_milli)
@@ -97,7 +97,8 @@ def _renew(track: Track, since: CpuSample, sample: CpuSample, proposal: Proposal
         return None
     settings = config.settings
     usage_milli = interval.usage_milli
-    smoothed_milli = smoothing.smooth(track.smoothing, usage_milli, interval.elapsed_s, settings.demand, settings.cost)
+    half_lives = smoothing.half_lives(settings.demand, settings.cost)
+    smoothed_milli = smoothing.smooth(track.smoothed_milli, usage_milli, interval.elapsed_s, half_lives)
     foretold, forecast_milli = forecast.observe(
         track.forecast, usage_milli, interval.throttled_ratio, interval.elapsed_s, settings.demand.forecast
     )
@@ -107,7 +108,11 @@ def _renew(track: Track, since: CpuSample, sample: CpuSample, proposal: Proposal
         smoothed_milli=smoothed_milli,
         throttled_ratio=interval.throttled_ratio,
         need_milli=proposal.need_milli,
-        stall=stall.split(interval, limit_milli, config.cpus),
+        stall=stall.split(interval, limit_milli, config.cpus, _period_s(track)),
         forecast_milli=forecast_milli,
     )
-    return replace(track, demand=demand, smoothing=smoothed_milli, forecast=foretold)
+    return replace(track, demand=demand, smoothed_milli=smoothed_milli, forecast=foretold)
+
+
+def _period_s(track: Track) -> float:
+    return track.limit.period_usec / 1e6 if track.limit is not None else 0.1

@@ -107,7 +107,13 @@ class _Daemon:
         config = self._engine_config(self._settings, cpus)
         wall_s = self._clock.wall_s()
         metrics = Metrics(socket.gethostname(), __version__)
-        recorder = Recorder(self._settings.record, self._state_dir / "record.db", self._clock)
+        recorder = Recorder(
+            Path(self._settings.record.path or self._state_dir / "record.db"),
+            node=socket.gethostname(),
+            version=__version__,
+            settings=self._settings,
+            clock=self._clock,
+        )
         actuator = HostActuator(self._tree.mounts, ledger, self._clock)
         sensors = Sensors(self._discover, self._tree.open, self._settings.loops)
         self._live = live = Live(
@@ -133,7 +139,7 @@ class _Daemon:
         server = Server(routes)
         ended_well = False
         try:
-            recorder.start(config)
+            recorder.start()
             self._listen(server)
             self._check_permission()
             live.run(self._stop, self._until())
