@@ -1,0 +1,14 @@
+"""Which law goes by which name."""
+
+from collections.abc import Mapping
+
+from mbcasd.estimation import captain, reflex, tobit, usage
+from mbcasd.estimation.law import Law
+from mbcasd.settings import EstimatorKind
+
+LAWS: Mapping[EstimatorKind, Law] = {
+    EstimatorKind.REFLEX: reflex.LAW,
+    EstimatorKind.CAPTAIN: captain.LAW,
+    EstimatorKind.TOBIT: tobit.LAW,
+    EstimatorKind.USAGE: usage.LAW,
+}
