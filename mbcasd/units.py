@@ -1,9 +1,10 @@
-"""All conversions between the units of CPU and of time, and the one parser for each.
+"""All conversions between the units of CPU, of time and of size, and the one parser for each.
 
 Millicores (`_milli`) are what people and the market speak: 1000 is one CPU. The kernel speaks quota per
 period in microseconds (`_usec`).
 """
 
+import contextlib
 import math
 import re
 
@@ -14,6 +15,8 @@ MIN_QUOTA_USEC = 1000
 DEFAULT_PERIOD_USEC = 100_000
 
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|s|m|h|d)")
+_SIZE = re.compile(r"(\d{1,18})(B|kB|MB|GB|KiB|MiB|GiB)?")
+_SIZE_UNIT_BYTES = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _DURATION_UNIT_S = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -32,10 +35,8 @@ def parse_cpu_milli(text: str | float) -> float:
     milli = math.nan
     if isinstance(text, str):
         digits, per_unit = (text[:-1], 1) if text.endswith("m") else (text, MILLI_PER_CPU)
-        try:
+        with contextlib.suppress(ValueError):
             milli = float(digits) * per_unit
-        except ValueError:
-            pass
     elif not isinstance(text, bool):
         milli = float(text) * MILLI_PER_CPU
     if not (math.isfinite(milli) and milli >= 0):
@@ -57,7 +58,9 @@ def parse_duration_s(text: str | float) -> float:
     if isinstance(text, str):
         parts = _DURATION_PART.findall(text)
         if parts and "".join(number + unit for number, unit in parts) == text:
-            return math.fsum(float(number) * _DURATION_UNIT_S[unit] for number, unit in parts)
+            seconds = sum(float(number) * _DURATION_UNIT_S[unit] for number, unit in parts)
+            if math.isfinite(seconds):  # not so with hundreds of digits
+                return seconds
     elif not isinstance(text, bool) and math.isfinite(text) and text >= 0:
         return float(text)
     raise ValueError(f"{text!r} is not a duration: write it as '15s', '100ms' or '1m30s'")
@@ -83,3 +86,26 @@ def quota_usec(limit_milli: float, period_usec: int = DEFAULT_PERIOD_USEC) -> in
 def limit_milli(quota: int | None, period_usec: int = DEFAULT_PERIOD_USEC) -> float | None:
     """The limit in millicores that a quota (microseconds, None for no quota) enforces."""
     return None if quota is None else quota * MILLI_PER_CPU / period_usec
+
+
+def parse_bytes(text: str | float) -> int:
+    """Turn a size into bytes: `"256MiB"`, `"1GB"`, or a whole number of bytes.
+
+    Raises:
+        ValueError: It is no such size; the message says what would be.
+    """
+    if isinstance(text, str):
+        match = _SIZE.fullmatch(text)
+        if match:
+            return int(match[1]) * _SIZE_UNIT_BYTES[match[2] or ""]
+    elif not isinstance(text, bool) and math.isfinite(text) and text >= 0 and text == int(text):
+        return int(text)
+    raise ValueError(f"{text!r} is not a size: write it as '256MiB' or '1GB'")
+
+
+def format_bytes(size_bytes: int) -> str:
+    """Write a size as a setting reads, exactly: `256MiB`, `1500B`."""
+    for unit in ("GiB", "MiB", "KiB"):
+        if size_bytes and size_bytes % _SIZE_UNIT_BYTES[unit] == 0:
+            return f"{size_bytes // _SIZE_UNIT_BYTES[unit]}{unit}"
+    return f"{size_bytes}B"
