@@ -8,7 +8,9 @@ import typer
 
 from mbcasctl.commands import (
     completion,
+    config,
     solve,
+    top,
 )
 
 app = typer.Typer(
@@ -22,3 +24,5 @@ app = typer.Typer(
 
 app.command("solve")(solve.solve)
 app.command("completion")(completion.completion)
+app.command("top")(top.top)
+app.add_typer(config.app, name="config")

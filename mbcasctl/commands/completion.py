@@ -35,7 +35,7 @@ def completion(shell: Annotated[Shell, typer.Argument(help="The shell to print t
 
 def script(shell: Shell) -> str:
     """The text of the script, which starts at once: zsh takes `#compdef` only from the very first line."""
-    from typer.completion import get_completion_script
+    from typer._completion_shared import get_completion_script  # private, hence typer's upper bound
 
     return get_completion_script(prog_name=PROGRAM, complete_var=VARIABLE, shell=shell.value).strip()
 
@@ -47,6 +47,6 @@ def prepare_answer() -> None:
     which write to people's start-up files and crowd the help.
     """
     if VARIABLE in os.environ:
-        from typer.completion import completion_init
+        from typer._completion_classes import completion_init
 
         completion_init()

@@ -77,10 +77,10 @@ def duration(**bounds: float) -> Kind:
 
     def parse(value: object) -> float:
         seconds = units.parse_duration_s(_text_or_number(value, "a duration: write it as '15s', '100ms' or '1m30s'"))
-        allowed.check(_finite(seconds, value), value, units.format_duration)
+        allowed.check(_finite(seconds, value), value, _write_duration)
         return seconds
 
-    return Kind(_form("duration such as 15s or 100ms", allowed, units.format_duration), parse, units.format_duration)
+    return Kind(_form("duration such as 15s or 100ms", allowed, _write_duration), parse, _write_duration)
 
 
 def cpu(**bounds: float) -> Kind:
@@ -280,8 +280,12 @@ def _write_number(value: float) -> str:
     return f"{value:g}"
 
 
+def _write_duration(seconds: float) -> str:
+    return units.format_duration(seconds) if seconds else "0s"
+
+
 def _write_cpu(milli: float) -> str:
-    return f"{milli:.12g}m"
+    return f"{milli:.12g}m" if milli else "0"
 
 
 def _form(name: str, allowed: Range, write: Callable[[float], str]) -> str:
