@@ -9,6 +9,8 @@
         CgroupGone         the cgroup vanished
         ActuationError     a limit could not be written or read back
         RecordError        the record cannot be opened or read
+        ServingError       an address or a socket cannot be served
+        SourceError        no daemon answers, or not with what was asked for
 
 Anything else is a bug: no loop catches it, the role logs it, restores the owner's limits and exits.
 """
@@ -48,3 +50,11 @@ class ActuationError(ExpectedTrouble):
 
 class RecordError(ExpectedTrouble):
     """The record cannot be opened, read or written."""
+
+
+class ServingError(ExpectedTrouble):
+    """An address or a socket cannot be served; somebody else may hold it."""
+
+
+class SourceError(ExpectedTrouble):
+    """No daemon answers where one was expected, or it answers something else."""
