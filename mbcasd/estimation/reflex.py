@@ -95,6 +95,7 @@ class State(NamedTuple):
     block_peak_cores: float = 0.0
     peaks_cores: tuple[float, ...] = ()  # of the closed blocks, the last ten seconds
     calm_blocks: int = 0  # without any stall, since the last stall or decrease
+    unproven: int = 0  # samples with pressure that no throttled period has followed yet
 
 
 def stall_budget_ms(settings: LawSettings, *, wide: bool = False) -> float:
@@ -157,15 +158,19 @@ def observe(state: State, interval: Interval, situation: Situation) -> tuple[Sta
         block_peak_cores,
         peaks_cores,
         calm_blocks,
+        unproven,
     ) = state
     samples = interval.elapsed_s / SAMPLE_S
     recent = _take_in(recent, interval, samples)
-    stall_ms = _stall_ms(constants, recent, interval, situation.limit_milli)
+    stall_ms = _stall_ms(constants, recent, interval, situation.limit_milli, unproven)
     # n halvings with an n-th of the stall each: s/n × (1 + ½ + …) = s/n × 2 × (1 − 2⁻ⁿ), which is s for n = 1.
     kept = exp2(-samples)
     debt_ms = debt_ms * kept + stall_ms / samples * 2 * (1 - kept)
     if stall_ms > 0:
         calm_blocks = -1  # the open block does not count either
+        unproven += 1
+    if interval.throttled_periods:
+        unproven = 0
 
     block_samples += samples
     block_peak_cores = max(block_peak_cores, _averaged_cores(recent, constants.averaged))
@@ -190,6 +195,7 @@ def observe(state: State, interval: Interval, situation: Situation) -> tuple[Sta
         block_peak_cores,
         peaks_cores,
         calm_blocks,
+        unproven,
     )
     if not situation.in_flight:
         if stall_ms > 0 or interval.throttled_periods:
@@ -228,17 +234,21 @@ def _take_in(recent: tuple[Seen, ...], interval: Interval, samples: float) -> tu
     return (recent + (part,) * min(parts, _RECENT_SAMPLES))[-_RECENT_SAMPLES:]
 
 
-def _stall_ms(constants: Constants, recent: tuple[Seen, ...], interval: Interval, limit_milli: float) -> float:
+def _stall_ms(
+    constants: Constants, recent: tuple[Seen, ...], interval: Interval, limit_milli: float, unproven: int
+) -> float:
     """Time lost to the limit: from pressure where the kernel has it, else the throttled time.
 
     Throttled time is credited when a period ends; pressure shows the same stall before. But it shows what the
-    neighbours did as well, so it counts only if throttled periods moved or a period's quota was used up.
+    neighbours did as well, so it counts only if throttled periods moved or a period's quota was used up. The
+    latter is a guess, and a generous one: it sums a sample more than a period has. Unless throttled periods
+    move within a period, it was wrong, and no such guess is made until they do.
     """
     if interval.full_usec is None:
         return interval.throttled_usec / 1000
     if interval.full_usec and not interval.throttled_periods:
         used_ms = sum([seen.usage_ms for seen in recent[-constants.gate_samples :]])
-        if used_ms < _GATE_SHARE * limit_milli / 1000 * constants.period_ms:
+        if unproven >= constants.gate_samples or used_ms < _GATE_SHARE * limit_milli / 1000 * constants.period_ms:
             return 0.0
     return interval.full_usec / 1000
 

@@ -132,6 +132,8 @@ def observe(state: State, interval: Interval, situation: Situation) -> tuple[Sta
     """Take in one interval; once per second, estimate from the window under the present limit."""
     constants, deviations, limit_milli, gathered, window, corrected_s, withheld, foretold = state
     keep = Proposal(Advice.KEEP, within(situation.limit_milli, situation))
+    if limit_milli is None:
+        limit_milli = situation.limit_milli
     if limit_milli != situation.limit_milli or situation.in_flight:
         # The limit moved, or is moving: what was seen under the old one is no sample of the new one.
         return State(constants, deviations, situation.limit_milli, None, (), 0.0, withheld, foretold), keep
