@@ -21,10 +21,15 @@ from mbcasd.model.resizing import Resize
 RETRY_AFTER_S = 0.1
 
 
+# What is due at a pass must not wait for the next one because the clock reads a hair less.
+EARLY_S = 0.01
+
+
 class _Entry(NamedTuple):
     name: WorkloadId
     track: Track
     need_milli: float
+    guarded: bool  # the need is the guard's, not the estimator's
     window: Window
 
 
@@ -55,8 +60,11 @@ def clear_market(state: EngineState, now_s: float, trigger: str, *, lower_all: b
             held_by[name] = HeldBy.PENDING
             out_of_market_milli += _effective_milli(track)
         elif name in state.pulses:
-            need_milli = state.pulses[name].proposal.need_milli
-            entries.append(_Entry(name, track, need_milli, _window(track, config, now_s)))
+            wants_milli = state.pulses[name].proposal.need_milli
+            guarded_milli = throttling.least_need_milli(track.guarded, config.settings.guardrail, now_s)
+            need_milli = max(wants_milli, guarded_milli)
+            held = need_milli > wants_milli
+            entries.append(_Entry(name, track, need_milli, held, _window(track, config, now_s)))
         else:
             # Never sampled: nothing is known of it, so it keeps what it has.
             held_by[name] = HeldBy.NEED
@@ -69,7 +77,9 @@ def clear_market(state: EngineState, now_s: float, trigger: str, *, lower_all: b
     targets: dict[WorkloadId, _Target] = {}
     for entry, allocation in zip(entries, clearing.allocations, strict=True):
         held_by[entry.name] = _held_by(entry, allocation.binding, allocation.milli)
-        targets[entry.name] = _Target(allocation.milli, entry.need_milli)
+        # What only had to wait for its gap is asked for again with the next sample.
+        asked_milli = None if held_by[entry.name] is HeldBy.COOLDOWN else entry.need_milli
+        targets[entry.name] = _Target(allocation.milli, asked_milli)
     planned = plan(
         _changes(state, targets),
         bound_milli,
@@ -88,7 +98,7 @@ def clear_market(state: EngineState, now_s: float, trigger: str, *, lower_all: b
 
 class _Target(NamedTuple):
     milli: float | None  # None: it made no bid
-    need_milli: float | None
+    need_milli: float | None  # None: ask again
 
 
 def _effective_milli(track: Track) -> float:
@@ -104,9 +114,8 @@ def _window(track: Track, config: EngineConfig, now_s: float) -> Window:
     return window(
         track.situation.limit_milli,
         resize,
-        may_lower=not in_grace and now_s - track.changed_at_s >= resize.cooldown_s,
-        may_raise=now_s - track.raised_at_s >= resize.raise_gap_s,
-        guard_floor_milli=throttling.floor_milli(track.guarded, config.settings.guardrail, now_s),
+        may_lower=not in_grace and now_s - track.changed_at_s >= resize.cooldown_s - EARLY_S,
+        may_raise=now_s - track.raised_at_s >= resize.raise_gap_s - EARLY_S,
     )
 
 
@@ -138,9 +147,7 @@ def _held_by(entry: _Entry, binding: Binding, allocation_milli: float) -> HeldBy
     """Why it gets no more, in one word."""
     contract = entry.track.workload.contract
     if allocation_milli >= entry.need_milli or binding is Binding.LOWER:
-        if entry.window.lower_by is HeldBy.GUARD and allocation_milli > entry.need_milli:
-            return HeldBy.GUARD
-        return HeldBy.NEED
+        return HeldBy.GUARD if entry.guarded else HeldBy.NEED
     if allocation_milli >= contract.cap_milli:
         return HeldBy.CAP
     if binding is Binding.UPPER:

@@ -95,6 +95,8 @@ def _guard(state: EngineState, now_s: float) -> tuple[EngineState, list[Workload
         if interval is None:
             continue
         pulses[name] = replace(pulse, guard_from=pulse.sample)
+        if track.raised_at_s >= pulse.guard_from.read_at_s:
+            continue  # the law has answered already, and what was counted before says nothing about now
         if not (settings.enabled and track.in_market and throttling.is_short(interval, settings)):
             continue
         limit_milli = track.situation.limit_milli

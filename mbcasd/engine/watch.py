@@ -91,14 +91,12 @@ def _first_pulse(track: Track, sample: CpuSample, config: EngineConfig, now_s: f
     return Pulse(sample, LAWS[settings.demand.estimator].start(law_settings), keep, now_s, sample, sample)
 
 
-def _renew(track: Track, since: CpuSample, sample: CpuSample, proposal: Proposal, config: EngineConfig) -> Track | None:
-    interval = window.between(since, sample)
-    if interval is None:
-        return None
+def _renew(track: Track, interval: Interval, proposal: Proposal, config: EngineConfig) -> Track:
     settings = config.settings
     usage_milli = interval.usage_milli
-    half_lives = smoothing.half_lives(settings.demand, settings.cost)
-    smoothed_milli = smoothing.smooth(track.smoothed_milli, usage_milli, interval.elapsed_s, half_lives)
+    smoothed_milli = smoothing.smooth(
+        track.smoothed_milli, usage_milli, interval.elapsed_s, settings.demand, settings.cost
+    )
     foretold, forecast_milli = forecast.observe(
         track.forecast, usage_milli, interval.throttled_ratio, interval.elapsed_s, settings.demand.forecast
     )

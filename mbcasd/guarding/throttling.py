@@ -1,8 +1,9 @@
 """The guardrail: the fast rule for what the estimator let through.
 
 It looks at throttling once per fast loop. A workload that was throttled in most of its periods, and lost real
-time to it, gets a raised need at once and keeps at least its present limit for the cooldown. It amends bids,
-never allocations: several guarded workloads compete by weight, and the sum of limits stays bounded.
+time to it, gets a raised need at once, and its need counts as at least its present limit for the cooldown. It
+amends bids, never allocations: several guarded workloads still compete by weight, and the sum of limits stays
+bounded. (As a lower bound of the window it froze contended markets: nobody could be lowered to their share.)
 
 The reflex law answers within 0.3 s, so its workloads come here only when the law could not help; the slower
 laws rely on it.
@@ -25,7 +26,7 @@ DECAY_EVERY_S = 15.0
 class Guarded(NamedTuple):
     """A workload under guard; an unguarded one has none."""
 
-    floor_milli: float  # the limit at the last trigger
+    limit_milli: float  # in force at the last trigger
     triggered_at_s: float
     triggers: int  # since the daemon first saw the workload
 
@@ -49,8 +50,8 @@ def trigger(guarded: Guarded | None, limit_milli: float, now_s: float) -> Guarde
     return Guarded(limit_milli, now_s, (guarded.triggers if guarded else 0) + 1)
 
 
-def floor_milli(guarded: Guarded | None, guard: GuardrailSettings, now_s: float) -> float:
-    """The lower bound that the guard puts on the window now, in millicores; 0 without one.
+def least_need_milli(guarded: Guarded | None, guard: GuardrailSettings, now_s: float) -> float:
+    """What the guarded workload's need counts as at least, in millicores; 0 without a guard.
 
     Whole during the cooldown, then 10 % less every 15 s until it is forgotten at half.
     """
@@ -58,6 +59,6 @@ def floor_milli(guarded: Guarded | None, guard: GuardrailSettings, now_s: float)
         return 0.0
     over_s = now_s - guarded.triggered_at_s - guard.cooldown_s
     if over_s < 0:
-        return guarded.floor_milli
+        return guarded.limit_milli
     left_ratio = (1 - DECAY_RATIO) ** (over_s / DECAY_EVERY_S)
-    return guarded.floor_milli * left_ratio if left_ratio > 0.5 else 0.0
+    return guarded.limit_milli * left_ratio if left_ratio > 0.5 else 0.0

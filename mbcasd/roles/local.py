@@ -85,11 +85,11 @@ class _Daemon:
         self._reload_wanted = False
         self._live: Live | None = None
 
-    def on_stop(self, number: int, frame: FrameType | None) -> None:
+    def on_stop(self, _number: int, _frame: FrameType | None) -> None:
         """SIGTERM, SIGINT: finish the write in flight and stop."""
         self._stop.set()
 
-    def on_reload(self, number: int, frame: FrameType | None) -> None:
+    def on_reload(self, _number: int, _frame: FrameType | None) -> None:
         """SIGHUP: take over the configuration with the next pass."""
         self._reload_wanted = True
 

@@ -32,21 +32,21 @@ def test_the_raise_grows_with_the_throttling_between_its_bounds(throttled: int, 
     assert throttling.raise_factor(two_seconds(throttled, 500), GUARD) == pytest.approx(factor)
 
 
-def test_the_floor_holds_for_the_cooldown_then_gives_way() -> None:
+def test_the_guarded_need_holds_for_the_cooldown_then_gives_way() -> None:
     guarded = throttling.trigger(None, 800.0, now_s=100.0)
 
-    assert throttling.floor_milli(guarded, GUARD, 129.0) == 800
+    assert throttling.least_need_milli(guarded, GUARD, 129.0) == 800
     # 30 s of cooldown, then 10 % less per 15 s.
-    assert throttling.floor_milli(guarded, GUARD, 145.0) == pytest.approx(720)
-    assert throttling.floor_milli(guarded, GUARD, 100 + 30 + 120) == 0
+    assert throttling.least_need_milli(guarded, GUARD, 145.0) == pytest.approx(720)
+    assert throttling.least_need_milli(guarded, GUARD, 100 + 30 + 120) == 0
 
 
 def test_a_new_trigger_renews_the_guard() -> None:
     again = throttling.trigger(throttling.trigger(None, 800.0, 100.0), 900.0, 120.0)
 
-    assert throttling.floor_milli(again, GUARD, 149.0) == 900
+    assert throttling.least_need_milli(again, GUARD, 149.0) == 900
     assert again.triggers == 2
 
 
-def test_without_a_trigger_there_is_no_floor() -> None:
-    assert throttling.floor_milli(None, GUARD, 0.0) == 0
+def test_without_a_trigger_the_guard_asks_for_nothing() -> None:
+    assert throttling.least_need_milli(None, GUARD, 0.0) == 0

@@ -1,12 +1,12 @@
 """Time and step bounds stand in a window for the solver."""
 
-from mbcasd.guarding.window import frozen, window
+from mbcasd.guarding.window import Window, window
 from mbcasd.model.decision import HeldBy
 from mbcasd.settings import ResizeSettings
 
 
-def a_window(*, may_lower: bool = True, may_raise: bool = True, guard: float = 0.0):
-    return window(1000.0, ResizeSettings(), may_lower=may_lower, may_raise=may_raise, guard_floor_milli=guard)
+def a_window(*, may_lower: bool = True, may_raise: bool = True) -> Window:
+    return window(1000.0, ResizeSettings(), may_lower=may_lower, may_raise=may_raise)
 
 
 def test_one_resize_at_most_doubles_or_halves() -> None:
@@ -22,13 +22,3 @@ def test_the_cooldown_blocks_decreases_only() -> None:
 
 def test_the_gap_between_raises_blocks_increases_only() -> None:
     assert a_window(may_raise=False)[:2] == (500, 1000)
-
-
-def test_the_guard_wins_over_the_step_but_never_raises_by_itself() -> None:
-    assert a_window(guard=800).lower_milli == 800
-    assert a_window(guard=3000).lower_milli == 1000
-    assert a_window(guard=800).lower_by is HeldBy.GUARD
-
-
-def test_a_frozen_window_moves_nothing() -> None:
-    assert frozen(700, HeldBy.PENDING)[:2] == (700, 700)
