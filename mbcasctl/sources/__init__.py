@@ -1,1 +1,54 @@
-"""Socket, URL or record to one snapshot."""
+"""Where a picture of a node comes from: a daemon's Unix socket, its URL, or a record on disk.
+
+Each adapter gives the same `NodeSnapshot`, so that a view never knows which one it was. Only reading happens here;
+a source changes nothing.
+"""
+
+from typing import Protocol
+
+from mbcasd.model.snapshot import NodeSnapshot
+
+DEFAULT_SOCKET = "/run/mbcas/mbcasd.sock"
+DEFAULT_RECORD = "/var/lib/mbcas/record.db"
+
+
+class Source(Protocol):
+    """Gives one node's picture after the other."""
+
+    @property
+    def place(self) -> str:
+        """Where it looks, for people: a path or a URL."""
+
+    def snapshot(self) -> NodeSnapshot:
+        """The node as it is now.
+
+        Raises:
+            SourceError: Nothing answers, or not with a picture; asking again later may help.
+            RecordError: The record cannot be read.
+        """
+
+
+def open_source(socket: str | None = None, url: str | None = None, record: str | None = None) -> Source:
+    """Choose the source that the options of a command name; without any, the daemon's usual Unix socket.
+
+    Args:
+        socket: Path of the daemon's Unix socket.
+        url: `http://HOST:PORT` of a daemon that was started with --metrics-address; `HOST` alone means port 9102.
+        record: Path of a record that a daemon wrote.
+
+    Raises:
+        ConfigError: More than one was named, or one cannot be used as it is written.
+    """
+    from mbcasd.errors import ConfigError
+
+    named = [flag for flag, value in (("--socket", socket), ("--url", url), ("--record", record)) if value is not None]
+    if len(named) > 1:
+        raise ConfigError(f"{' and '.join(named)} exclude each other: name one place to look at")
+    if record is not None:
+        from mbcasctl.sources.record import RecordSource
+
+        return RecordSource(record)
+
+    from mbcasctl.sources import daemon
+
+    return daemon.over_url(url) if url is not None else daemon.over_socket(socket or DEFAULT_SOCKET)
