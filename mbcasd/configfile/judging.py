@@ -1,11 +1,11 @@
 """What no single key can tell: settings that contradict each other, and names that nobody knows."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from mbcasd.configfile import aliases
 from mbcasd.configfile.keys import BY_DOTTED, SECTIONS, WORKLOAD
-from mbcasd.configfile.kinds import legible
+from mbcasd.configfile.kinds import legible, nearest
 from mbcasd.settings import Settings
 from mbcasd.units import format_cpu_milli, format_duration
 
@@ -102,19 +102,17 @@ def _workloads(settings: Settings) -> Iterator[Contradiction]:
 def unknown(name: str) -> str:
     """Say that this is not a setting, with the nearest name that is; `name` as written, with its section if any."""
     section, dot, key = name.partition(".")
-    name = legible(name)
-    if dot and section not in {*SECTIONS, WORKLOAD} and (near := _nearest(section, (*SECTIONS, WORKLOAD))):
-        candidate = f"{near}.{key}"
-        if candidate in BY_DOTTED:
-            return f"{name} is not a setting; did you mean {candidate}?"
-    elsewhere = [dotted for dotted in BY_DOTTED if dotted.partition(".")[2] == (key or section)]
-    near = elsewhere[0] if elsewhere else _nearest(name, (*BY_DOTTED, *aliases.ALIASES, *SECTIONS))
-    remedy = f"did you mean {near}?" if near else "`mbcasctl config explain` lists all"
-    return f"{name} is not a setting; {remedy}"
-
-
-def _nearest(name: str, known: Iterable[str]) -> str | None:
-    import difflib
-
-    close = difflib.get_close_matches(name, tuple(known), n=1, cutoff=0.6)
-    return close[0] if close else None
+    if dot and section not in {*SECTIONS, WORKLOAD} and (near := nearest(section, (*SECTIONS, WORKLOAD))):
+        section = near
+    same_name = [dotted for dotted, known in BY_DOTTED.items() if known.name == (key or section)]
+    if f"{section}.{key}" in BY_DOTTED:
+        remedy = f"did you mean {section}.{key}?"
+    elif same_name:
+        remedy = f"did you mean {same_name[0]}?"
+    elif near := nearest(f"{section}{dot}{key}", (*BY_DOTTED, *aliases.ALIASES)):
+        remedy = f"did you mean {near}?"
+    elif section in SECTIONS:
+        remedy = f"`mbcasctl config explain {section}` lists those of its section"
+    else:
+        remedy = "`mbcasctl config explain` lists all"
+    return f"{legible(name)} is not a setting; {remedy}"

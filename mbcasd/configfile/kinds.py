@@ -5,7 +5,7 @@ has nothing else. It answers with the setting's value or raises ValueError whose
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -59,6 +59,8 @@ class Range:
 
 def said(value: object) -> str:
     """A value as it may appear in a one-line message: text in quotes."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
     try:
         return legible(repr(value) if isinstance(value, str) else str(value))
     except ValueError:  # Python refuses to write integers of thousands of digits
@@ -69,6 +71,14 @@ def legible(text: str) -> str:
     """Text that fits into a one-line message: no control characters, cut when it is long."""
     text = text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is most likely meant; None: none is like it."""
+    import difflib  # only when something is wrong: most daemons never need it
+
+    close = difflib.get_close_matches(word, tuple(known), n=1, cutoff=0.6)
+    return close[0] if close else None
 
 
 def duration(**bounds: float) -> Kind:
@@ -162,15 +172,9 @@ def switch() -> Kind:
 
 
 def choice(words: type[Enum]) -> Kind:
-    """One word of a list."""
-    known = [str(member.value) for member in words]
-
-    def parse(value: object) -> Enum:
-        if isinstance(value, str) and value in known:
-            return words(value)
-        raise ValueError(f"{said(value)} is none of {', '.join(known)}")
-
-    return Kind(f"one of {', '.join(known)}", parse, lambda member: member.value)
+    """One word of an enum."""
+    known = word(*(str(member.value) for member in words))
+    return Kind(known.form, lambda value: words(known.parse(value)), lambda member: member.value)
 
 
 def word(*known: str) -> Kind:
@@ -179,7 +183,9 @@ def word(*known: str) -> Kind:
     def parse(value: object) -> str:
         if isinstance(value, str) and value in known:
             return value
-        raise ValueError(f"{said(value)} is none of {', '.join(known)}")
+        near = nearest(value, known) if isinstance(value, str) else None
+        remedy = f"; did you mean {near}?" if near else ""
+        raise ValueError(f"{said(value)} is none of {', '.join(known)}{remedy}")
 
     return Kind(f"one of {', '.join(known)}", parse, str)
 
