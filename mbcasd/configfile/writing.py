@@ -9,12 +9,13 @@ from mbcasd.configfile.loading import LoadedSettings, load
 WIDTH = 80  # columns of the file
 
 _HEAD = """\
-# Settings of mbcasd. Every key stands here with its default; what you delete keeps its default.
-# MBCAS_<SECTION>_<KEY> in the environment overrides this file, flags override both.
+# Settings of mbcasd. Every key stands here with its default; what you delete
+# keeps it. MBCAS_<SECTION>_<KEY> in the environment overrides this file, flags
+# override both.
 #
-#   mbcasctl config validate FILE      is it right?
-#   mbcasctl config show --config FILE what is in force, and where does it come from?
-#   mbcasctl config explain KEY        what does it mean?
+#   mbcasctl config validate FILE         is it right?
+#   mbcasctl config show --config FILE    what is in force, and who says so?
+#   mbcasctl config explain KEY           what does it mean?
 """
 
 _EXAMPLE_RULE = {
