@@ -19,7 +19,7 @@ from mbcasd.drivers.loop import Grid
 from mbcasd.drivers.picture import Painter
 from mbcasd.drivers.sensors import Sensors
 from mbcasd.errors import ExpectedTrouble
-from mbcasd.model.decision import Decision, Observation, RunMode, Workload
+from mbcasd.model.decision import Decision, HeldBy, Observation, RunMode, Workload
 from mbcasd.model.identity import CgroupRef, WorkloadId
 from mbcasd.model.readings import LimitReading, NodeReading
 from mbcasd.model.resizing import ResizeOutcome, ResizeStatus
@@ -204,6 +204,11 @@ class Live:
             log.log(level, "%s", event.message)
         if decision.clearing is None or decision.market is None:
             return
+        for held_by in decision.held_by.values():
+            if held_by is HeldBy.COOLDOWN:
+                self._metrics.count_cooldown_violation()
+            elif held_by is HeldBy.STEP:
+                self._metrics.count_step_violation()
         self._metrics.observe_clear(took_s, decision.market, decision.clearing)
         log.debug("cleared (%s): %s", decision.trigger, decision.clearing.mode.value)
         # What neither moved a limit nor is the optimizer's own word leaves no trace: it would fill the record.

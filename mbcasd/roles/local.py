@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -142,7 +142,7 @@ class _Daemon:
             recorder.start()
             self._listen(server)
             self._check_permission()
-            live.run(self._stop, self._until())
+            live.run(self._stop, self._until(live))
             ended_well = True
         finally:
             self._manager.stopping()
@@ -271,8 +271,8 @@ class _Daemon:
         for name, ref in self._discover().items():
             self._tree.check_writable(ref, str(name))
 
-    def _until(self):  # noqa: ANN202
-        live = self._live
+    def _until(self, live: Live) -> Callable[[], bool]:
+        """What ends the run, apart from signals."""
         if self._options.once:
             return lambda: live.has_cleared
         if self._options.duration is None:
