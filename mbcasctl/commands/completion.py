@@ -12,6 +12,13 @@ import typer
 PROGRAM = "mbcasctl"
 VARIABLE = "_MBCASCTL_COMPLETE"  # a shell that asks for candidates sets it, and runs the program
 
+_ZSH_ENDING = """\
+if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+  _mbcasctl_completion "$@"
+else
+  compdef _mbcasctl_completion mbcasctl
+fi"""
+
 
 class Shell(StrEnum):
     """Shells that can be taught."""
@@ -34,10 +41,15 @@ def completion(shell: Annotated[Shell, typer.Argument(help="The shell to print t
 
 
 def script(shell: Shell) -> str:
-    """The text of the script, which starts at once: zsh takes `#compdef` only from the very first line."""
+    """The text of the script."""
     from typer._completion_shared import get_completion_script  # private, hence typer's upper bound
 
-    return get_completion_script(prog_name=PROGRAM, complete_var=VARIABLE, shell=shell.value).strip()
+    text = get_completion_script(prog_name=PROGRAM, complete_var=VARIABLE, shell=shell.value).strip()
+    if shell is Shell.ZSH:
+        # zsh takes `#compdef` only from the very first line, and runs the file as the function on the first Tab:
+        # typer's ending registers the function then, but does not call it, so that only the second Tab answers.
+        text = text.rpartition("compdef ")[0] + _ZSH_ENDING
+    return text
 
 
 def prepare_answer() -> None:

@@ -33,13 +33,13 @@ def default_text(role: str = "local") -> str:
     defaults = load(None, {}, {}, role).settings
     parts = [_HEAD]
     for section in SECTIONS:
-        parts.append(f"\n# {about_section(section)}\n[{section}]\n")
+        parts.append(f"\n{_comment(about_section(section))}[{section}]\n")
         for key in KEYS:
             if key.section == section:
                 shown = key.kind.show(key.of(defaults))
                 line = f"# {key.name} =\n" if shown is None else _line(key.name, shown)
                 parts.append(f"{_comment(f'{key.why} ({key.kind.form})')}{line}")
-    parts.append(f"\n# {about_section(WORKLOAD)}\n")
+    parts.append(f"\n{_comment(about_section(WORKLOAD))}")
     rules = [_comment(f"{key.name}: {key.why} ({key.kind.form})", indent="  ") for key in WORKLOAD_KEYS]
     example = "".join(f"# {_line(name, value)}" for name, value in _EXAMPLE_RULE.items())
     parts.append(f"{''.join(rules)}#\n# [[workload]]\n{example}")

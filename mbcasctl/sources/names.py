@@ -1,0 +1,24 @@
+"""Names of workloads for a shell that asks what may come next; quick, and silent when there is nobody to ask."""
+
+import typer
+
+# A person waits for Tab: a daemon that does not answer at once is as good as none.
+PATIENCE_S = 0.3
+
+
+def complete_workload(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """The workloads of the daemon on this host that begin like this, each with what it is doing."""
+    from mbcasctl.sources import DEFAULT_SOCKET, daemon
+    from mbcasd.errors import MbcasError
+    from mbcasd.model.identity import WorkloadId
+    from mbcasd.units import format_cpu_milli
+
+    try:
+        node = daemon.over_socket(context.params.get("socket") or DEFAULT_SOCKET, timeout_s=PATIENCE_S).snapshot()
+    except MbcasError:
+        return []
+    return [
+        (name, f"{format_cpu_milli(row.usage_milli)} of {format_cpu_milli(row.limit_milli)}")
+        for row in node.workloads
+        if (name := str(WorkloadId(row.namespace, row.name, row.container))).startswith(incomplete)
+    ]
