@@ -7,7 +7,8 @@ Pure: no clock, no terminal. `mbcasctl top` draws it again and again; whoever wa
     keys       one key -> the next state
     columns    which figures a row shows, and which of them fit
     header     the node: mode, price, need against given
-    overlays   help, node details, explanation
+    overlays   help, node details
+    workload   why one workload has this limit
     frame      all of it, exactly as high and wide as the terminal
 """
 

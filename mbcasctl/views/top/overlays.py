@@ -1,4 +1,4 @@
-"""What covers the rows for a while: help, everything about the node, the explanation of one workload."""
+"""What covers the rows for a while: help, and everything about the node."""
 
 import textwrap
 
@@ -7,10 +7,7 @@ from rich.text import Text
 from mbcasctl.views import style, text
 from mbcasctl.views.text import Glyphs
 from mbcasctl.views.top import header
-from mbcasctl.views.top.state import identity
-from mbcasd.model.decision import HeldBy
-from mbcasd.model.snapshot import NodeSnapshot, WorkloadSnapshot
-from mbcasd.units import format_cpu_milli
+from mbcasd.model.snapshot import NodeSnapshot
 
 _HELP = (
     ("", "Keys"),
@@ -112,98 +109,6 @@ def node_lines(snapshot: NodeSnapshot, trouble: str, width: int, glyphs: Glyphs)
     drawn += _section(f"Problems ({len(problems)})" if problems else "No problems", problems, width, style.BAD, glyphs)
     counters = [f"{name} {value:g}" for name, value in sorted(snapshot.counters.items())]
     return drawn + _section("Counters" if counters else "", counters, width, "", glyphs)
-
-
-def workload_lines(snapshot: NodeSnapshot, row: WorkloadSnapshot | None, width: int, glyphs: Glyphs) -> list[Text]:
-    """Why this workload has this limit, from the snapshot alone; `mbcasctl explain` knows more."""
-    if row is None:
-        return [style.line("It is gone.", style.QUIET)]
-    drawn = [style.line(text.clean(str(identity(row)), glyphs), style.TITLE), style.line()]
-    drawn += _wrapped(_verdict(row), width, style.standing(row).value)
-    drawn.append(style.line())
-    facts = _managed_facts(snapshot, row, glyphs) if row.managed else _watched_facts(row)
-    for name, value in facts:
-        pieces = textwrap.wrap(text.clean(value, glyphs), max(10, width - 12)) or [""]
-        for at, piece in enumerate(pieces):
-            line = style.line("  ")
-            line.append(text.fit(name if at == 0 else "", 10), style=style.KEY)
-            line.append(piece)
-            drawn.append(line)
-    drawn.append(style.line())
-    name = text.clean(str(identity(row)), glyphs)
-    return drawn + _wrapped(
-        f"More, with the receipt and what else it could have: mbcasctl explain {name}", width, style.QUIET
-    )
-
-
-def _verdict(row: WorkloadSnapshot) -> str:
-    """The answer first."""
-    limit = "It has no limit." if row.limit_milli is None else f"It may use {format_cpu_milli(row.limit_milli)}."
-    if not row.managed:
-        return f"{limit} It is not managed{f': {row.reason}' if row.reason else ''}."
-    need_milli = text.known(row.need_milli)
-    if need_milli is None:
-        return f"{limit} What it needs is not known yet."
-    if row.limit_milli is None or need_milli <= row.limit_milli:
-        return f"{limit} It needs {need_milli:.0f}m, so it has what it needs."
-    return f"{limit} It needs {need_milli:.0f}m. {_WHY.get(row.held_by, f'It is held by {row.held_by}.')}"
-
-
-_WHY = {
-    HeldBy.NEED.value: "It will get that with the next change.",
-    HeldBy.PRICE.value: "CPU is scarce: this is its share at the present price.",
-    HeldBy.FLOOR.value: "The node is so short that everybody has only the floor.",
-    HeldBy.CAP.value: "Its owner or the configuration allows no more.",
-    HeldBy.STEP.value: "A limit moves by so much at once; the next step follows.",
-    HeldBy.COOLDOWN.value: "It was changed a moment ago and is left alone for a while.",
-    HeldBy.GUARD.value: "The guardrail holds it after a throttling spike.",
-    HeldBy.PENDING.value: "A change is under way.",
-    HeldBy.OWNER.value: "Somebody else set its limit, so MBCAS leaves it alone.",
-}
-
-
-def _managed_facts(snapshot: NodeSnapshot, row: WorkloadSnapshot, glyphs: Glyphs) -> list[tuple[str, str]]:
-    def cpu(value: float | None) -> str:
-        return glyphs.none if text.known(value) is None else format_cpu_milli(value)
-
-    shares = (row.stall_limit_ratio, row.stall_neighbour_ratio, row.stall_self_ratio)
-    limit, neighbour, own = (text.percent(share, glyphs) for share in shares)
-    stall = (
-        "why it waited is not known: this kernel has no PSI for it"
-        if row.stall_limit_ratio is None
-        else f"of that {limit} % at its own limit, {neighbour} % behind neighbours, {own} % for its own parallelism"
-    )
-    throttled = (
-        f"throttled in {text.percent(row.throttled_ratio, glyphs)} % of its periods, {row.stalled_s:.1f} s stalled"
-    )
-    changed = (
-        "never changed"
-        if row.last_change_wall_s is None
-        else (
-            f"{text.change(row.last_change_milli, glyphs)} "
-            f"{text.age(snapshot.taken_wall_s - row.last_change_wall_s, glyphs)} ago, {row.resizes} changes in all"
-        )
-    )
-    market = f"{snapshot.market_mode or 'nothing cleared yet'}, price {header.price(snapshot.price, glyphs)}"
-    bid = f"floor {cpu(row.floor_milli)}, cap {cpu(row.cap_milli)}, weight {row.weight:g}, class {row.workload_class}"
-    return [
-        ("seen", f"usage {cpu(row.usage_milli)}, {throttled}"),
-        ("", stall),
-        ("estimate", f"{snapshot.estimator}: need {cpu(row.need_milli)}{f' ({row.advice})' if row.advice else ''}"),
-        ("bid", bid),
-        ("market", f"{market}; gives {cpu(row.target_milli)}, held by {row.held_by}"),
-        ("limit", f"{format_cpu_milli(row.limit_milli)}; {changed}"),
-        ("owner", f"{format_cpu_milli(row.owner_limit_milli)} without MBCAS"),
-        ("cgroup", row.cgroup),
-    ]
-
-
-def _watched_facts(row: WorkloadSnapshot) -> list[tuple[str, str]]:
-    return [("seen", f"usage {row.usage_milli:.0f}m"), ("cgroup", row.cgroup)]
-
-
-def _wrapped(words: str, width: int, colour: str) -> list[Text]:
-    return [style.line(piece, colour) for piece in textwrap.wrap(words, max(10, width)) or [""]]
 
 
 def _section(title: str, entries: list[str], width: int, colour: str, glyphs: Glyphs) -> list[Text]:
