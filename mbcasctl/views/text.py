@@ -107,10 +107,11 @@ def milli(value: float | None, glyphs: Glyphs = UNICODE) -> str:
     value = known(value)
     if value is None:
         return glyphs.none
-    if abs(value) < 9_999.5:
-        return f"{value + 0.0:.0f}m"
+    value = max(0.0, value)
+    if value < 9_999.5:
+        return f"{value:.0f}m"
     cpus = value / 1000
-    return f"{cpus:.1f}c" if abs(cpus) < 99.95 else f"{cpus:.0f}c"
+    return f"{cpus:.1f}c" if cpus < 99.95 else f"{cpus:.0f}c"
 
 
 def change(delta_milli: float | None, glyphs: Glyphs = UNICODE) -> str:
@@ -151,9 +152,8 @@ def sparkline(values: Iterable[float], width: int, full: float | None, glyphs: G
     shown = [known(value) or 0.0 for value in values][-width:] if width > 0 else []
     top = known(full) or max(shown, default=0.0)
     highest = len(glyphs.levels) - 1
-    bars = "".join(
-        glyphs.levels[min(highest, max(0, round(value / top * highest))) if top > 0 else 0] for value in shown
-    )
+    filled = (min(1.0, max(0.0, value / top)) if top > 0 else 0.0 for value in shown)
+    bars = "".join(glyphs.levels[round(part * highest)] for part in filled)
     return bars.rjust(width)
 
 

@@ -121,7 +121,7 @@ def _whole(value: float | None, glyphs: Glyphs) -> str:
     value = text.known(value)
     if value is None:
         return glyphs.none
-    return f"{value + 0.0:.0f}m" if abs(value) < 99_999.5 else f"{value / 1000:.0f}c"
+    return f"{max(0.0, value):.0f}m" if abs(value) < 99_999.5 else f"{value / 1000:.0f}c"
 
 
 def _cut(line: str, width: int, glyphs: Glyphs) -> str:
