@@ -7,11 +7,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BINARY := dist/mbcas/.built
-LOCK    = $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --universal --python-version 3.11 --no-header
+# The shells that completion is tried in, and what PyInstaller needs.
+PACKAGES = packaging/ensure-packages.sh $$(sed 's/\#.*//' packaging/apt-test.txt)
+LOCK     = $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --universal --python-version 3.11 --no-header
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench build completions lock clean packages
+.PHONY: help run test check bench build completions lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,8 +22,9 @@ help: ## this list
 run: $(READY) ## the demo: a minute of load with fixed limits, then with MBCAS
 	@$(BIN)/mbcasctl demo
 
-test: $(READY) packages ## all tests that can run here; says which tiers were left out
-	@if command -v objdump >/dev/null; then $(MAKE) --no-print-directory build; fi
+test: $(READY) ## all tests that can run here; says which tiers were left out
+	@if $(PACKAGES); then $(MAKE) --no-print-directory build; \
+	else echo "    going on without; the tests that need them are left out"; fi
 	@echo "==> tests"
 	@$(BIN)/pytest
 
@@ -63,12 +66,8 @@ $(READY): requirements/dev.txt pyproject.toml packaging/make-venv.sh
 	@packaging/make-venv.sh $(VENV)
 	@touch $@
 
-$(BINARY): $(READY) $(shell find mbcasd mbcasctl -name '*.py') $(wildcard packaging/*.py packaging/*.spec) | packages
-	@echo "==> building the binary (about a minute)"
-	@$(BIN)/python packaging/build.py
+$(BINARY): $(READY) $(shell find mbcasd mbcasctl -name '*.py') $(wildcard packaging/*.py packaging/*.spec)
+	@$(PACKAGES)
+	@echo "==> building the binary (half a minute)"
+	@$(BIN)/python packaging/build.py --onefile
 	@touch $@
-
-# The shells that completion is tried in, and the tools of the build.
-packages:
-	@packaging/ensure-packages.sh $$(sed 's/#.*//' packaging/apt-test.txt) \
-	    || echo "    going on without; the tests that need them are left out"
