@@ -51,4 +51,4 @@ def open_source(socket: str | None = None, url: str | None = None, record: str |
 
     from mbcasctl.sources import daemon
 
-    return daemon.over_url(url) if url is not None else daemon.over_socket(socket or DEFAULT_SOCKET)
+    return daemon.over_url(url) if url is not None else daemon.over_socket(DEFAULT_SOCKET if socket is None else socket)

@@ -119,7 +119,7 @@ def over_url(url: str, *, timeout_s: float = TIMEOUT_S) -> DaemonSource:
         parts.scheme not in {"http", "https"}
         or not host
         or not (whole.isascii() and whole.isprintable())
-        or " " in path
+        or " " in whole
     ):
         raise ConfigError(f"--url {url!r} is not an address: write it as http://HOST:{METRICS_PORT}")
     secure = parts.scheme == "https"

@@ -33,7 +33,7 @@ def decode_answer(place: str, status: int, body: bytes) -> NodeSnapshot:
     if status == 404:
         raise SourceError(f"{place} has no /status: something other than a daemon of MBCAS listens there")
     if status == 503:
-        raise SourceError(f"the daemon on {place} is still starting: try again in a second")
+        raise SourceError(f"the daemon on {place} has too many readers at once: try again in a second")
     if status != 200:
         raise SourceError(f"{place} answers with HTTP status {status} instead of its picture")
     try:
