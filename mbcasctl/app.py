@@ -9,8 +9,11 @@ import typer
 from mbcasctl.commands import (
     completion,
     config,
+    demo,
+    loadtest,
     solve,
     top,
+    verify,
 )
 
 app = typer.Typer(
@@ -25,4 +28,7 @@ app = typer.Typer(
 app.command("solve")(solve.solve)
 app.command("completion")(completion.completion)
 app.command("top")(top.top)
+app.command("verify")(verify.verify)
 app.add_typer(config.app, name="config")
+app.command("demo")(demo.demo)
+app.add_typer(loadtest.app, name="loadtest", help="Compare fixed limits, generous limits and MBCAS under load.")

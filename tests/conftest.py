@@ -42,7 +42,16 @@ def _binary_is_missing() -> str | None:
     return None if binary.exists() else "not built: run `make build`"
 
 
-TIERS = {"kernel": _kernel_is_missing, "shells": _shells_are_missing, "binary": _binary_is_missing}
+def _mounts_are_missing() -> str | None:
+    return None if os.geteuid() == 0 and shutil.which("mount") else "needs root to mount a small file system"
+
+
+TIERS = {
+    "kernel": _kernel_is_missing,
+    "shells": _shells_are_missing,
+    "mounts": _mounts_are_missing,
+    "binary": _binary_is_missing,
+}
 
 _left_out: dict[str, str] = {}
 _ran: Counter[str] = Counter()

@@ -50,15 +50,15 @@ class Inspector:
     """
 
     def __init__(self, tail: End, head: End) -> None:
-        self._last, self._head = tail, head
+        self.last, self._head = tail, head
 
     def inspect(self, row: Row) -> Iterable[str]:
         """Take the next row, in order of numbers, and yield what is wrong with it."""
-        missing = row.number - self._last.number - 1
+        missing = row.number - self.last.number - 1
         if missing > 0:
             yield f"{missing} receipts are missing before number {row.number}"
-        elif row.previous != self._last.link:
-            yield f"number {row.number} does not follow number {self._last.number}: one of them was exchanged"
+        elif row.previous != self.last.link:
+            yield f"number {row.number} does not follow number {self.last.number}: one of them was exchanged"
         expected = link(
             row.previous,
             number=row.number,
@@ -70,11 +70,11 @@ class Inspector:
         )
         if row.link != expected:
             yield f"number {row.number} was altered after it had been written"
-        self._last = End(row.number, row.link)
+        self.last = End(row.number, row.link)
 
     def finish(self) -> Iterable[str]:
         """Yield what is wrong with the end, after the last row."""
-        if self._last.number < self._head.number:
-            yield f"{self._head.number - self._last.number} receipts are missing at the end"
-        elif self._last != self._head:
-            yield f"the chain ends with number {self._last.number}, the record says otherwise"
+        if self.last.number < self._head.number:
+            yield f"{self._head.number - self.last.number} receipts are missing at the end"
+        elif self.last != self._head:
+            yield f"the chain ends with number {self.last.number}, the record says otherwise"

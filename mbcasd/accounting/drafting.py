@@ -58,11 +58,13 @@ class Drafter:
     def observation(self, seen: Observation, now_s: float, ahead_s: float) -> Iterable[Draft]:
         """Draft what was seen; `ahead_s` is wall time less monotonic time."""
         wall_s = now_s + ahead_s
-        if seen.workloads is not None:
-            yield from self._changed_workloads(seen.workloads, now_s, wall_s)
-        if int(now_s) != self._second:
+        changes = seen.workloads is not None and seen.workloads != self._workloads
+        if changes or int(now_s) != self._second:
+            # What was gathered belongs to the workloads as they were.
             yield from self.gathered(ahead_s)
             self._second = int(now_s)
+        if seen.workloads is not None and changes:
+            yield from self._changed_workloads(seen.workloads, now_s, wall_s)
         gathered = self._gathered
         for who, sample in seen.samples.items():
             if who in gathered:

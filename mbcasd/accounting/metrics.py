@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from mbcasd.accounting import exposition
+from mbcasd.allocation.utility import nash_product
 from mbcasd.model.market import Clearing, Market
 from mbcasd.model.snapshot import NodeSnapshot, WorkloadSnapshot
 
@@ -118,7 +119,7 @@ class Metrics:
         self._nash_log.set(math.nan)
         self._iterations = Gauge(
             "mbcas_nash_solver_iterations",
-            "Bids that the last clearing went through; the direct solution visits each once.",
+            "Steps of the last solution: breakpoints passed, or rounds of the price.",
             registry=registry,
         )
         self._resizes = Counter(
@@ -179,8 +180,9 @@ class Metrics:
     def observe_clear(self, duration_s: float, market: Market, clearing: Clearing) -> None:
         """Measure one clearing: its time, its size and its Nash product."""
         self._clear_s.observe(duration_s)
-        self._iterations.set(len(market.bids))
-        self._nash_log.set(_nash_product_log(market, clearing))
+        self._iterations.set(clearing.steps)
+        amounts = [allocation.milli for allocation in clearing.allocations]
+        self._nash_log.set(nash_product(market.bids, amounts).log_product)
 
     def observe_sensing(self, duration_s: float) -> None:
         """Measure one sweep over the cgroups."""
@@ -279,13 +281,3 @@ def _labels(workload: WorkloadSnapshot) -> dict[str, str]:
     if workload.container:
         labels["container"] = workload.container
     return labels
-
-
-def _nash_product_log(market: Market, clearing: Clearing) -> float:
-    """Log of the Nash product over those who got anything above their floor, in millicores; NaN where nobody did."""
-    terms = [
-        bid.weight * math.log(allocation.milli - bid.floor_milli)
-        for bid, allocation in zip(market.bids, clearing.allocations, strict=True)
-        if bid.weight > 0 and allocation.milli > bid.floor_milli
-    ]
-    return math.fsum(terms) if terms else math.nan

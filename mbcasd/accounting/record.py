@@ -36,6 +36,8 @@ _MOST_WAITING = 4000
 _MOST_KEPT = 1500
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
+# Trouble that comes back within this time is not a new one, and is not said again.
+_SAME_TROUBLE_S = 600.0
 _PRUNE_S = 60.0
 _SNAPSHOT_S = 10.0
 
@@ -83,7 +85,9 @@ class Recorder:
         self._store: Store | None = None
         self._kept: list[Draft] = []
         self._health = RecordHealth(0, 0, None)
-        self._trouble_since_s = 0.0
+        self._trouble_since_s = self._last_trouble_s = 0.0
+        self._last_trouble: str | None = None
+        self._level = logging.WARNING
         self._dropped_in_trouble = 0
         self._pause_s = _FIRST_PAUSE_S
         self._next_try_s = self._next_prune_s = self._next_snapshot_s = float("-inf")
@@ -146,10 +150,10 @@ class Recorder:
         """Write what is left and close the file; gives up after `timeout_s`."""
         self._stop.set()
         self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
-        elif self._store is not None:  # never started, or driven by hand
+        if self._thread.ident is None:  # never started
             self._finish()
+        else:
+            self._thread.join(timeout_s)
 
     def _put(self, drafts: Callable[[], Drafts], weight: int) -> None:
         with self._lock:
@@ -175,6 +179,15 @@ class Recorder:
 
     def write_waiting(self) -> None:
         """Turn what waits into rows and write them, unless it is not yet time to try again."""
+        self._draft_waiting()
+        if self._health.trouble is None or self._clock.now_s() >= self._next_try_s:
+            self._try(self._write)
+        if len(self._kept) > _MOST_KEPT:
+            surplus = len(self._kept) - _MOST_KEPT
+            del self._kept[:surplus]
+            self._count_dropped(surplus)
+
+    def _draft_waiting(self) -> None:
         with self._lock:
             waiting, self._waiting, self._weight = self._waiting, [], 0
             overflowed, self._overflowed = self._overflowed, 0
@@ -187,16 +200,10 @@ class Recorder:
                 overflowed,
             )
             self._count_dropped(overflowed)
-        if self._health.trouble is None or self._clock.now_s() >= self._next_try_s:
-            self._try(self._write)
-        if len(self._kept) > _MOST_KEPT:
-            surplus = len(self._kept) - _MOST_KEPT
-            del self._kept[:surplus]
-            self._count_dropped(surplus)
 
     def _finish(self) -> None:
-        ahead_s = self._clock.wall_s() - self._clock.now_s()
-        self._kept.extend(self._drafter.gathered(ahead_s))
+        self._draft_waiting()
+        self._kept.extend(self._drafter.gathered(self._clock.wall_s() - self._clock.now_s()))
         self._next_try_s = self._next_snapshot_s = float("-inf")
         self.write_waiting()
         store, self._store = self._store, None
@@ -210,16 +217,20 @@ class Recorder:
         try:
             work()
         except ConfigError as err:
-            if not self._thread.is_alive():
+            if self._thread.ident is None:
                 raise  # at the start a person still looks
-            self._fail(str(err), damaged=False)
+            self._fail(str(err))
         except MbcasError as err:
-            self._fail(str(err), damaged=False)
-        except OSError as err:
-            self._fail(f"the record {self._path}: {err.strerror or err}", damaged=False)
-        except sqlite3.Error as err:
-            damaged = getattr(err, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-            self._fail(str(schema.translate(err, self._path)), damaged=damaged)
+            self._fail(str(err))
+        except (sqlite3.Error, OSError) as err:
+            code = getattr(err, "sqlite_errorcode", 0) & 0xFF
+            # Where only room or a lock is missing the open file stays as it is. Closing it would free a few pages of
+            # a full disk, and every second attempt would succeed for a moment.
+            self._fail(
+                str(schema.translate(err, self._path)),
+                passing=code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY},
+                damaged=code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB},
+            )
         else:
             self._recover()
 
@@ -264,14 +275,17 @@ class Recorder:
             except sqlite3.Error as err:
                 log.debug("the record %s did not close: %s", self._path, err)
 
-    def _fail(self, trouble: str, *, damaged: bool) -> None:
-        self._drop_store()
+    def _fail(self, trouble: str, *, passing: bool = False, damaged: bool = False) -> None:
+        if not passing:
+            self._drop_store()
         if damaged:
             trouble = f"{trouble}. {self._move_aside()}"
         now_s = self._clock.now_s()
         if self._health.trouble is None:
             self._trouble_since_s, self._pause_s = now_s, _FIRST_PAUSE_S
-            log.warning("%s. Decisions go on without a record, next try in %gs", trouble, self._pause_s)
+            is_known = trouble == self._last_trouble and now_s - self._last_trouble_s < _SAME_TROUBLE_S
+            self._level = logging.DEBUG if is_known else logging.WARNING
+            log.log(self._level, "%s. Decisions go on without a record, next try in %gs", trouble, self._pause_s)
         else:
             self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2)
             log.debug("%s; next try in %gs", trouble, self._pause_s)
@@ -297,7 +311,8 @@ class Recorder:
             f"nothing could be written for {now_s - self._trouble_since_s:.0f} s "
             f"and {self._dropped_in_trouble} entries were lost: {self._health.trouble}"
         )
-        log.warning("the record is written again: %s", message)
+        log.log(self._level, "the record is written again: %s", message)
+        self._last_trouble, self._last_trouble_s = self._health.trouble, now_s
         self._health = self._health._replace(trouble=None)
         self._dropped_in_trouble = 0
         self._kept.extend(

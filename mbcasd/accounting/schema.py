@@ -7,6 +7,7 @@ Order of rows is order of time: `run` counts the daemon's starts, `at_s` is mono
 time is only shown. A person who sets the clock therefore neither reorders nor deletes anything.
 """
 
+import errno
 import sqlite3
 from pathlib import Path
 
@@ -80,6 +81,7 @@ CREATE TABLE limits (
 CREATE TABLE nodes (
     run INTEGER NOT NULL,
     at_s REAL NOT NULL,
+    workload INTEGER CHECK (workload IS NULL),
     wall_s REAL NOT NULL,
     cpu_milli REAL NOT NULL,
     usage_milli REAL,
@@ -143,7 +145,7 @@ def check_owner(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as err:
-        raise RecordError(f"cannot read the record {path}: {err.strerror}; {_remedy_for_access()}") from err
+        raise translate(err, path) from err
     if not header:
         return
     if header[: len(_MAGIC)] != _MAGIC or header[_APPLICATION_ID_AT] != APPLICATION_ID.to_bytes(4, "big"):
@@ -181,7 +183,8 @@ def open_to_write(path: Path, *, max_bytes: int) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     check_owner(path)
     # Workload names and settings are nobody else's business; the file is made before SQLite would make it 0644.
-    path.touch(mode=0o640, exist_ok=True)
+    if not path.exists():
+        path.touch(mode=0o640, exist_ok=True)
     # 0.2 s: the writer's thread may wait, but a program that holds the lock for longer is treated as trouble.
     connection = sqlite3.connect(path, timeout=0.2, isolation_level=None, check_same_thread=False, cached_statements=32)
     try:
@@ -263,8 +266,11 @@ def _try_to_read(path: Path, how: str) -> sqlite3.Connection:
     return connection
 
 
-def translate(err: sqlite3.Error, path: Path) -> RecordError:
-    """Turn SQLite's complaint about a record into ours, with the remedy."""
+def translate(err: sqlite3.Error | OSError, path: Path) -> RecordError:
+    """Turn a complaint of SQLite or of the system about a record into ours, with the remedy."""
+    if isinstance(err, OSError):
+        remedy = "make room on the disk" if err.errno in {errno.ENOSPC, errno.EDQUOT} else _remedy_for_access()
+        return RecordError(f"the record {path}: {err.strerror or err}: {remedy}")
     code = getattr(err, "sqlite_errorcode", None)
     primary = code & 0xFF if code is not None else None
     match primary:

@@ -3,8 +3,8 @@
 Raises what SQLite and the operating system raise; `record.py` decides what that means for the daemon.
 """
 
-from collections.abc import Iterable, Sequence
-from operator import attrgetter
+from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,10 +21,12 @@ _STEP_S = 60.0
 # Readers that stay in one transaction for long keep the write-ahead log from being folded back.
 _LONGEST_LOG_BYTES = 32 * 1024 * 1024
 
+# All take run, at_s, workload (None: the node), wall_s, and what the draft holds.
 _INSERTS = {
     "samples": "INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?)",
     "demands": "INSERT OR REPLACE INTO demands VALUES (?, ?, ?, ?, ?)",
     "limits": "INSERT OR REPLACE INTO limits VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    "nodes": "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?, ?)",
     "resizes": "INSERT INTO resizes (run, at_s, workload, wall_s, outcome) VALUES (?, ?, ?, ?, ?)",
     "events": "INSERT INTO events (run, at_s, workload, wall_s, kind, message) VALUES (?, ?, ?, ?, ?, ?)",
 }
@@ -102,19 +104,17 @@ class Store:
         Age is monotonic within this boot. Only rows of earlier boots are judged by the wall clock, because
         nothing else spans a boot.
         """
-        for run, boot_id in self._connection.execute("SELECT run, boot_id FROM runs ORDER BY run").fetchall():
+        runs = self._connection.execute("SELECT run, boot_id, started_at_s, started_wall_s FROM runs ORDER BY run")
+        for run, boot_id, started_at_s, started_wall_s in runs.fetchall():
             if boot_id == self._about.boot_id:
-                self._drop_before(run, now_s - retention_s)
+                oldest_s, begun_s = now_s - retention_s, started_at_s
             else:
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    newest = max((wall for _, _, wall in self._ages(run)), default=None)
-                    self._connection.execute("COMMIT")
-                except BaseException:
-                    self._connection.execute("ROLLBACK")
-                    raise
-                if newest is not None and newest < wall_s - retention_s:
-                    self._drop_before(run, float("inf"))
+                last_wall_s = max((wall for _, _, wall in self._ages(run)), default=started_wall_s)
+                oldest_s = float("inf") if last_wall_s < wall_s - retention_s else float("-inf")
+                begun_s = float("-inf")
+            self._drop_before(run, oldest_s)
+            if begun_s < oldest_s and not self._ages(run):
+                self._forget_run(run)
         while self._used_pages() > _FULL_ENOUGH * self._max_pages and self.make_room():
             pass
 
@@ -152,35 +152,30 @@ class Store:
             self._connection.close()
 
     def _insert(self, drafts: Sequence[Draft]) -> None:
-        by_table: dict[str, list[Draft]] = {}
+        by_table: dict[str, list[tuple[object, ...]]] = {table: [] for table in _INSERTS}
+        run = self._run
         for draft in drafts:
-            by_table.setdefault(draft.table, []).append(draft)
-        for draft in by_table.pop("gone", ()):
-            self._end_workload(draft)
-        for draft in by_table.pop("workloads", ()):
-            self._end_workload(draft)  # what it was before, under another contract or in another cgroup
-            self._insert_workload(draft)
-        for draft in by_table.pop("receipts", ()):
-            self._insert_receipt(draft)
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?)",
-            ((self._run, d.at_s, d.wall_s, *d.values) for d in by_table.pop("nodes", ())),
-        )
-        for table, rows in by_table.items():
-            rows.sort(key=attrgetter("at_s"))
-            self._connection.executemany(_INSERTS[table], self._numbered(rows))
-
-    def _numbered(self, drafts: Iterable[Draft]) -> Iterable[tuple[object, ...]]:
-        numbers, run = self._numbers, self._run
-        for table, at_s, wall_s, who, values in drafts:
-            if who is None:
-                number = None
-            elif who in numbers:
-                number = numbers[who]
+            table, at_s, wall_s, who, values = draft
+            # In the order in which it happened: samples from before a workload changed belong to what it was.
+            if table in by_table:
+                by_table[table].append((run, at_s, None if who is None else self._number(draft), wall_s, *values))
+            elif table == "receipts":
+                self._insert_receipt(draft)
             else:
-                # Seen before it was announced, or its announcement was dropped: the row stands without its cgroup.
-                number = self._insert_workload(Draft(table, at_s, wall_s, who, ("", 0, None, 0, "not announced")))
-            yield (run, at_s, number, wall_s, *values)
+                self._end_workload(draft)  # what it was before, under another contract or in another cgroup
+                if table == "workloads":
+                    self._insert_workload(draft)
+        for table, rows in by_table.items():
+            if rows:
+                rows.sort(key=itemgetter(1))
+                self._connection.executemany(_INSERTS[table], rows)
+
+    def _number(self, draft: Draft) -> int:
+        number = self._numbers.get(draft.who) if draft.who is not None else None
+        if number is None:
+            # Seen before it was announced, or its announcement was dropped: the row stands without its cgroup.
+            number = self._insert_workload(draft._replace(values=("", 0, None, 0, "not announced")))
+        return number
 
     def _insert_workload(self, draft: Draft) -> int:
         who = draft.who
@@ -286,8 +281,6 @@ class Store:
                 self._connection.execute("ROLLBACK")
             raise
         self._numbers = self._known_workloads()
-        if run != self._run and not self._ages(run):
-            self._forget_run(run)
 
     def _forget_run(self, run: int) -> None:
         if run != self._run:
