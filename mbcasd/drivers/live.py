@@ -194,12 +194,12 @@ class Live:
         self._recorder.put_decision(decision, now_s)
         # Each demand stands for about a second.
         self._used_usec += sum(demand.usage_milli * 1000 for demand in decision.demands.values())
+        for _ in decision.guarded:
+            self._metrics.count_guard_trigger()
         for event in decision.events:
             self._counters[event.kind] += 1
             if event.kind == "drift":
                 self._metrics.count_drift("external")
-            elif event.kind == "guard":
-                self._metrics.count_guard_trigger()
             level = logging.WARNING if event.kind in {"drift", "refused"} else logging.INFO
             log.log(level, "%s", event.message)
         if decision.clearing is None or decision.market is None:

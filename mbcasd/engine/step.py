@@ -49,11 +49,11 @@ def step(state: EngineState, seen: Observation, now_s: float) -> tuple[EngineSta
 
     trigger, lower_all = _why_clear(state, stalled, guarded, now_s)
     if not trigger:
-        return state, Decision(demands=demands, events=tuple(events))
+        return state, Decision(demands=demands, guarded=tuple(guarded), events=tuple(events))
     if lower_all:
         state = replace(state, clear_due_s=_next_due(state.clear_due_s, _slow_loop_s(state), now_s))
     state, decision = clear_market(state, now_s, trigger, lower_all=lower_all)
-    return state, replace(decision, demands=demands, events=tuple(events))
+    return state, replace(decision, demands=demands, guarded=tuple(guarded), events=tuple(events))
 
 
 def _why_clear(
@@ -110,6 +110,8 @@ def _guard(state: EngineState, now_s: float) -> tuple[EngineState, list[Workload
                 proposed_at_s=now_s,
             )
         guarded.append(name)
+        if throttling.least_need_milli(track.guarded, settings, now_s) > 0:
+            continue  # under guard already: renewed, but no news
         events.append(
             Event(
                 at_s=now_s,

@@ -90,4 +90,5 @@ class Decision:
     trigger: str = ""
     plan: ResizePlan = field(default_factory=ResizePlan)
     held_by: Mapping[WorkloadId, HeldBy] = field(default_factory=dict)
+    guarded: tuple[WorkloadId, ...] = ()  # the guardrail triggered for them; the first time is an event as well
     events: tuple[Event, ...] = ()

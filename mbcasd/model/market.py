@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from mbcasd.errors import BadProblem
 
@@ -83,9 +84,11 @@ class Market:
     options: Options = field(default_factory=Options)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allocation:
-    """What the clearing gives to one bid."""
+class Allocation(NamedTuple):
+    """What the clearing gives to one bid.
+
+    A tuple, not a dataclass: a clearing makes hundreds of them, and a node is cleared at every stall.
+    """
 
     name: str
     milli: float
@@ -123,6 +126,7 @@ class Clearing:
     allocations: tuple[Allocation, ...]  # in the order of the bids
     groups: tuple[GroupClearing, ...] = ()
     certificate: Certificate
+    steps: int = 0  # breakpoints that the solver passed, or rounds of tâtonnement
 
 
 def check_bid(bid: Bid, where: str) -> None:

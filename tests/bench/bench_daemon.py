@@ -1,6 +1,6 @@
 """What `mbcasd local` costs, and how fast it is, on real cgroups: CPU and memory, throttle onset to new quota.
 
-    python tests/bench/bench_daemon.py [--json FILE] [--seconds 20] [--onsets 50]
+python tests/bench/bench_daemon.py [--json FILE] [--seconds 20] [--onsets 50]
 """
 
 import argparse
@@ -90,17 +90,12 @@ def bench_onsets(count: int) -> list[float]:
                 child = f"o{i}"
                 before = rig.limit(child)
                 rig.burn(child, threads=2)
-                wait_until(lambda child=child: throttled(rig, child) > 0, 10, "it is throttled")
+                wait_until(lambda child=child: rig.throttled_periods(child) > 0, 10, "it is throttled")
                 took_s.append(
                     wait_until(lambda child=child, before=before: (rig.limit(child) or 0) > before, 10, "it is raised")
                 )
                 rig.stop_burning()
     return took_s
-
-
-def throttled(rig: Rig, child: str) -> int:
-    text = (rig.cpu / child / "cpu.stat").read_text()
-    return int(next(line for line in text.splitlines() if line.startswith("nr_throttled")).split()[1])
 
 
 def main() -> None:

@@ -16,7 +16,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 RAISED_SHARES = 262_144
-BURN = "import os\nwhile True: pass"
+BURN = "while True: pass"
+PACED = """
+while True:
+    next_s = (time.monotonic() // 0.1 + 1) * 0.1
+    ends_s = time.thread_time() + {busy_s}
+    while time.thread_time() < ends_s: pass
+    time.sleep(max(0.0, next_s - time.monotonic()))
+"""
 
 _numbers = itertools.count()
 
@@ -59,6 +66,10 @@ class Rig:
             _retry(lambda root=root: (root / self.name / child).rmdir())
 
     def write_limit(self, child: str, limit_milli: float | None) -> None:
+        """As a person would: the burst first, since it may not exceed the quota."""
+        burst = self.cpu / child / ("cpu.max.burst" if self.is_v2 else "cpu.cfs_burst_us")
+        if burst.exists():
+            burst.write_text("0")
         if self.is_v2:
             text = "max" if limit_milli is None else f"{limit_milli * 100:.0f} 100000"
             (self.cpu / child / "cpu.max").write_text(text)
@@ -73,6 +84,10 @@ class Rig:
         quota = int((self.cpu / child / "cpu.cfs_quota_us").read_text())
         return None if quota < 0 else quota * 1000 / int((self.cpu / child / "cpu.cfs_period_us").read_text())
 
+    def throttled_periods(self, child: str) -> int:
+        lines = (self.cpu / child / "cpu.stat").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("nr_throttled")).split()[1])
+
     def usage_s(self, child: str) -> float:
         if self.is_v2:
             return int((self.cpu / child / "cpu.stat").read_text().split()[1]) / 1e6
@@ -80,19 +95,23 @@ class Rig:
 
     def burn(self, child: str, threads: int = 1) -> list[int]:
         """Start burners inside a child; they are in the cgroup before they burn."""
-        pids = []
-        for _ in range(threads):
-            process = subprocess.Popen(
-                [sys.executable, "-S", "-c", f"import sys; sys.stdin.readline()\n{BURN}"], stdin=subprocess.PIPE
-            )
-            self._processes.append(process)
-            for root in self.roots:
-                (root / self.name / child / "cgroup.procs").write_text(str(process.pid))
-            assert process.stdin is not None
-            process.stdin.write(b"go\n")
-            process.stdin.close()
-            pids.append(process.pid)
-        return pids
+        return [self._start(child, BURN) for _ in range(threads)]
+
+    def _start(self, child: str, code: str) -> int:
+        process = subprocess.Popen(
+            [sys.executable, "-S", "-c", f"import sys, time; sys.stdin.readline()\n{code}"], stdin=subprocess.PIPE
+        )
+        self._processes.append(process)
+        for root in self.roots:
+            (root / self.name / child / "cgroup.procs").write_text(str(process.pid))
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.close()
+        return process.pid
+
+    def pace(self, child: str, milli: int) -> None:
+        """Start a worker that needs so much CPU: it uses its share of each period of 100 ms and skips what is late."""
+        self._start(child, PACED.format(busy_s=milli / 10_000))
 
     def stop_burning(self) -> None:
         for process in self._processes:
