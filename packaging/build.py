@@ -18,7 +18,8 @@ LOCK = "requirements/run.txt"
 
 def last_change() -> str:
     """Seconds since the epoch of the last commit, or of the lock file where there is no git."""
-    said = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = ["git", "log", "-1", "--format=%ct"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return said.stdout.strip() or str(int((ROOT / LOCK).stat().st_mtime))
 
 
