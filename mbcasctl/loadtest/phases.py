@@ -39,6 +39,14 @@ class Phase:
                 yield spike_at_s, end_s, self.spike_rate_rps
             start_s = end_s
 
+    def rate_at(self, at_s: float) -> float:
+        """Requests per second at a moment, in seconds from the start of the phase."""
+        rate_rps = self.rate_rps
+        for start_s, _, rate in self.segments():
+            if start_s <= at_s:
+                rate_rps = rate
+        return rate_rps
+
     def scaled(self, *, time_scale: float, rate_scale: float) -> "Phase":
         """The same pattern, shorter or slower."""
         return replace(
@@ -57,6 +65,28 @@ PHASES: tuple[Phase, ...] = (
     Phase(name="contention", duration_s=300, rate_rps=100),
     Phase(name="bursty", duration_s=180, rate_rps=50, spike_rate_rps=150, spike_every_s=30, spike_s=8),
 )
+
+# The demo's half in shares: shorter and steeper, with spikes that a person can watch.
+_DEMO_SHARES = (("warm-up", 0.10), ("saturation", 0.25), ("contention", 0.35), ("bursty", 0.30))
+_DEMO_SPIKES = 2
+
+# What the demo needs beside the two halves: starting, emptying queues, stopping.
+_DEMO_AROUND_S = 6.0
+DEMO_DRAIN_S = 2.0
+
+
+def for_demo(seconds: float, *, rate_scale: float) -> tuple[Phase, ...]:
+    """The phases of one half of a demo that takes so many seconds in all, at least 10."""
+    known = {phase.name: phase for phase in PHASES}
+    half_s = max(2.0, (seconds - _DEMO_AROUND_S) / 2)
+    chosen = []
+    for name, share in _DEMO_SHARES:
+        phase = known[name].scaled(time_scale=share * half_s / known[name].duration_s, rate_scale=rate_scale)
+        if phase.spike_rate_rps is not None:
+            every_s = phase.duration_s / _DEMO_SPIKES
+            phase = replace(phase, spike_every_s=every_s, spike_s=every_s * phase.spike_s / phase.spike_every_s)
+        chosen.append(phase)
+    return tuple(chosen)
 
 
 def default_rate_scale(cpus: int) -> float:

@@ -1,8 +1,9 @@
 """What runs in the load test: five services, what they cost, and what an owner would have allowed them.
 
-Pure data. The figures are those of the project's requirements: a gateway (200m) in front of a deterministic worker
-(1000m, 30 ms of CPU per request) and a bursty one (1000m, every fifth request a spike), beside two noise burners of
-80 % intensity. They are meant for a node of four CPUs, so the limits are scaled to the node at hand.
+Pure data. The figures are those of the project's requirements: a gateway (request 100m, limit 200m) in front of a
+deterministic worker (500m, 1000m; 30 ms of CPU per request) and a bursty one (the same, every fifth request a spike),
+beside two noise burners of 80 % intensity. They fit a node of four CPUs, so limits are scaled to the node at hand.
+Requests become weights, as the kubelet makes them, and are the same under every regime: what differs is the limits.
 """
 
 from collections.abc import Mapping
@@ -36,7 +37,8 @@ class WorkloadSpec:
     spike_ratio: float = 0.0  # share of requests that cost `spike_factor` times as much
     spike_factor: float = 1.0
     intensity_ratio: float = 0.0  # noise: share of the time in which it wants a CPU
-    reference_milli: float  # the owner's limit on a node of REFERENCE_CPUS
+    request_milli: float  # the owner's request on a node of REFERENCE_CPUS; it becomes the weight
+    reference_milli: float  # the owner's limit on such a node
     workload_class: str = "standard"  # what the owner tells MBCAS about it
     weight: float = 1.0
 
@@ -47,10 +49,22 @@ class WorkloadSpec:
 
 
 GATEWAY = WorkloadSpec(
-    name="gateway", role=Role.GATEWAY, cpu_s=0.002, reference_milli=200, workload_class="latency", weight=4
+    name="gateway",
+    role=Role.GATEWAY,
+    cpu_s=0.002,
+    request_milli=100,
+    reference_milli=200,
+    workload_class="latency",
+    weight=4,
 )
 WORKER_A = WorkloadSpec(
-    name="worker-a", role=Role.WORKER, cpu_s=0.030, reference_milli=1000, workload_class="latency", weight=4
+    name="worker-a",
+    role=Role.WORKER,
+    cpu_s=0.030,
+    request_milli=500,
+    reference_milli=1000,
+    workload_class="latency",
+    weight=4,
 )
 WORKER_B = WorkloadSpec(
     name="worker-b",
@@ -58,12 +72,20 @@ WORKER_B = WorkloadSpec(
     cpu_s=0.015,
     spike_ratio=0.2,
     spike_factor=4,
+    request_milli=500,
     reference_milli=1000,
     workload_class="latency",
     weight=4,
 )
 NOISE = tuple(
-    WorkloadSpec(name=f"noise-{i}", role=Role.NOISE, intensity_ratio=0.8, reference_milli=800, workload_class="batch")
+    WorkloadSpec(
+        name=f"noise-{i}",
+        role=Role.NOISE,
+        intensity_ratio=0.8,
+        request_milli=100,
+        reference_milli=800,
+        workload_class="batch",
+    )
     for i in range(2)
 )
 WORKLOADS: tuple[WorkloadSpec, ...] = (GATEWAY, WORKER_A, WORKER_B, *NOISE)
@@ -85,3 +107,8 @@ def limits_milli(regime: Regime, cpus: int) -> Mapping[str, float]:
     if regime is Regime.GENEROUS:
         return {spec.name: float(cpus * MILLI_PER_CPU) for spec in WORKLOADS}
     return {spec.name: max(10.0, round(spec.reference_milli * cpus / REFERENCE_CPUS, -1)) for spec in WORKLOADS}
+
+
+def shares_of(request_milli: float) -> int:
+    """The weight that the kubelet gives for a request, in v1's unit: 1024 per CPU, at least 2."""
+    return max(2, round(request_milli * 1024 / MILLI_PER_CPU))

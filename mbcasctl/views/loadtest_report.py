@@ -1,0 +1,166 @@
+"""What a load test found, as lines for people; pure.
+
+Figures are shown as they are, also where MBCAS is worse.
+"""
+
+from collections.abc import Callable, Sequence
+
+from rich.text import Text
+
+from mbcasctl.loadtest.figures import SLO_S
+from mbcasctl.loadtest.results import LoadtestResult, RegimeResult, Stretch
+from mbcasctl.loadtest.workloads import ANSWERING, Regime
+from mbcasctl.views import style
+from mbcasd.units import format_duration
+
+TITLES = {Regime.FIXED.value: "fixed limits", Regime.GENEROUS.value: "generous limits", Regime.MBCAS.value: "MBCAS"}
+
+# Smaller differences between two runs say nothing.
+_SAME_WITHIN = 0.05
+
+_NONE = "–"
+
+
+def milliseconds(value: float | None) -> str:
+    """Write a wait in at most five cells without its unit, as 41 or, from ten seconds on, 12.3s."""
+    if value is None:
+        return _NONE
+    return f"{value:.0f}" if value < 9_999.5 else f"{value / 1000:.1f}s"
+
+
+def percent(ratio: float | None) -> str:
+    """Write a ratio as percent: 0.4 %, 38 %."""
+    if ratio is None:
+        return _NONE
+    return f"{ratio * 100:.1f} %" if ratio < 0.0995 else f"{ratio * 100:.0f} %"
+
+
+def better(before: float | None, after: float | None) -> Text:
+    """Say how a wait changed, in words that leave no doubt about the direction."""
+    if not before or not after:
+        return Text(_NONE)
+    factor = before / after
+    if abs(factor - 1) < _SAME_WITHIN:
+        return Text("about the same")
+    if factor > 1:
+        return Text(f"{factor:.1f}× better", style=style.GOOD)
+    return Text(f"{1 / factor:.1f}× worse", style=style.BAD)
+
+
+def relative(before: float | None, after: float | None) -> Text:
+    """Say how an amount changed, without judging it."""
+    if not before or after is None:
+        return Text(_NONE)
+    return Text(f"{(after / before - 1) * 100:+.0f} %".replace("-", "−"))
+
+
+def comparison(before: RegimeResult, after: RegimeResult) -> list[Text]:
+    """Two regimes side by side over the whole test: the demo's last screen."""
+    old, new = before.total, after.total
+    lines = [_row("", TITLES[before.regime], TITLES[after.regime], Text("change"), colour=style.TITLE)]
+    for name in ANSWERING:
+        was, now = old.latencies[name], new.latencies[name]
+        lines.append(
+            _row(
+                f"{name:9} p50 / p99",
+                f"{milliseconds(was.p50_ms)} / {milliseconds(was.p99_ms)} ms",
+                f"{milliseconds(now.p50_ms)} / {milliseconds(now.p99_ms)} ms",
+                better(was.p99_ms, now.p99_ms),
+            )
+        )
+    was, now = old.latencies[ANSWERING[-1]], new.latencies[ANSWERING[-1]]
+    lines += [
+        _row(f"answers over {SLO_S * 1000:.0f} ms", percent(was.over_slo_ratio), percent(now.over_slo_ratio)),
+        _row(
+            "noise     work done",
+            f"{old.noise_core_s:.1f} core-s",
+            f"{new.noise_core_s:.1f} core-s",
+            relative(old.noise_core_s, new.noise_core_s),
+        ),
+        _row("throttled periods", percent(old.throttled_ratio), percent(new.throttled_ratio)),
+        _row(
+            "allocated (mean)",
+            _milli(old.allocated_milli),
+            _milli(new.allocated_milli),
+            relative(old.allocated_milli, new.allocated_milli),
+        ),
+        _row("used (mean)", _milli(old.used_milli), _milli(new.used_milli), relative(old.used_milli, new.used_milli)),
+        _row("limit changes", _changes(before, old), _changes(after, new), _restarts(after)),
+    ]
+    return lines
+
+
+def _row(label: str, was: str, now: str, change: Text | None = None, *, colour: str = "") -> Text:
+    line = style.line(f"  {label:21} {was:>17} {now:>17}   ", colour)
+    return line.append_text(change) if change is not None else line
+
+
+def _milli(value: float | None) -> str:
+    return "unlimited" if value is None else f"{value:.0f}m"
+
+
+def _changes(regime: RegimeResult, stretch: Stretch) -> str:
+    return str(stretch.limit_changes) if regime.regime == Regime.MBCAS.value else _NONE
+
+
+def _restarts(regime: RegimeResult) -> Text:
+    return Text(f"{regime.restarts} restarts", style=style.BAD if regime.restarts else "")
+
+
+def report(result: LoadtestResult) -> list[Text]:
+    """All phases under all regimes: `loadtest report`."""
+    each = format_duration(round(sum(phase.duration_s for phase in result.phases), 1))
+    lines = [
+        style.line(
+            f"Load test on {result.cpus} CPUs, seed {result.seed}, {result.arrivals} arrivals, {each} per regime"
+        ),
+        style.line(f"(times × {result.time_scale:g}, rates × {result.rate_scale:g}); {result.started_at}"),
+    ]
+    for index, phase in enumerate(result.phases):
+        spikes = "" if phase.spike_rate_rps is None else f", spikes of {phase.spike_rate_rps:.3g}"
+        title = f"{phase.name}: {format_duration(round(phase.duration_s, 1))} at {phase.rate_rps:.3g} rps{spikes}"
+        lines += [style.line(), *_block(title, result.regimes, lambda regime, i=index: regime.phases[i])]  # type: ignore[misc]
+    if len(result.phases) > 1:
+        lines += [style.line(), *_block("all phases", result.regimes, lambda regime: regime.total)]
+    return lines + [note for regime in result.regimes for note in _notes(regime)]
+
+
+def _block(title: str, regimes: Sequence[RegimeResult], pick: Callable[[RegimeResult], Stretch]) -> list[Text]:
+    stretches = [pick(regime) for regime in regimes]
+    lines = [style.line(title, style.TITLE), _cells("", [TITLES[regime.regime] for regime in regimes], style.QUIET)]
+    for name in ANSWERING:
+        waits = [stretch.latencies[name] for stretch in stretches]
+        lines.append(
+            _cells(
+                f"{name:8} p50/95/99 ms",
+                ["/".join(map(milliseconds, (wait.p50_ms, wait.p95_ms, wait.p99_ms))) for wait in waits],
+            )
+        )
+        lines.append(_cells(f"{'':8} over {SLO_S * 1000:.0f} ms", [percent(wait.over_slo_ratio) for wait in waits]))
+        if any(wait.unanswered for wait in waits):
+            lines.append(_cells(f"{'':8} unanswered", [str(wait.unanswered) for wait in waits]))
+    lines += [
+        _cells("noise    work done", [f"{stretch.noise_core_s:.1f} core-s" for stretch in stretches]),
+        _cells("throttled periods", [percent(stretch.throttled_ratio) for stretch in stretches]),
+        _cells("allocated, mean", [_milli(stretch.allocated_milli) for stretch in stretches]),
+        _cells("used, mean", [_milli(stretch.used_milli) for stretch in stretches]),
+        _cells("limit changes", [_changes(r, s) for r, s in zip(regimes, stretches, strict=True)]),
+    ]
+    return lines
+
+
+def _cells(label: str, values: Sequence[str], colour: str = "") -> Text:
+    return style.line(f"  {label:22}" + "".join(f"{value:>18}" for value in values), colour)
+
+
+def _notes(regime: RegimeResult) -> list[Text]:
+    """What a reader must know to trust the figures."""
+    title, notes = TITLES[regime.regime], []
+    if regime.daemon_cpu_milli is not None:
+        back = "the owner's limits are back" if regime.limits_restored else "the owner's limits are NOT back"
+        mode = regime.daemon_mode
+        notes.append(f"{title}: mbcasd ({mode}) used {regime.daemon_cpu_milli:.0f}m of CPU; {back} after its end")
+    notes.append(
+        f"{title}: {regime.restarts} restarts; 99 % of requests sent within {regime.generator_late_p99_ms:.1f} ms"
+    )
+    return [style.line(f"  {note}", style.QUIET) for note in notes]
