@@ -216,8 +216,10 @@ def a_rig() -> Iterator[Rig]:
 
 
 @contextlib.contextmanager
-def a_daemon(rig: Rig, state_dir: Path, *flags: str, config: str = "") -> Iterator[Daemon]:
-    daemon = Daemon(rig, state_dir, *flags, config=config)
+def a_daemon(
+    rig: Rig, state_dir: Path, *flags: str, config: str = "", program: list[str] | None = None
+) -> Iterator[Daemon]:
+    daemon = Daemon(rig, state_dir, *flags, config=config, program=program)
     try:
         yield daemon
     finally:
