@@ -104,7 +104,7 @@ def _parse_head(head: bytes) -> tuple[str, str, int]:
     match first.split(" "):
         case [method, target, "HTTP/1.1" | "HTTP/1.0"] if target.startswith("/"):
             pass
-        case [_, _, version] if version.startswith("HTTP/"):
+        case [_, _, version] if version.startswith("HTTP/") and not version.startswith("HTTP/1."):
             raise Refused(505, f"{version} is not spoken here, HTTP/1.1 is")
         case _:
             raise Refused(400, "this is not an HTTP request")

@@ -97,10 +97,7 @@ class _Listener:
                     log.debug("no connection could be taken: %s", err)
                 continue
             if not self._places.acquire(blocking=False):
-                with connection:
-                    connection.setblocking(False)
-                    with contextlib.suppress(OSError):
-                        connection.send(_FULL)
+                _turn_away(connection)
                 continue
             try:
                 threading.Thread(target=self._talk, args=(connection,), name="http-client", daemon=True).start()
@@ -122,6 +119,15 @@ class _Listener:
                 http.send_answer(connection, reply, head_only=request.method == "HEAD")
         finally:
             self._places.release()
+
+
+def _turn_away(connection: socket.socket) -> None:
+    """Say that it is full; takes what was asked off the wire, or the kernel would reset the answer away."""
+    with connection, contextlib.suppress(OSError):
+        connection.settimeout(0.05)
+        connection.sendall(_FULL)
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(http.HEAD_BYTES)
 
 
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\nRetry-After: 1\r\n\r\n"
