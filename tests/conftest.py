@@ -37,6 +37,10 @@ def _shells_are_missing() -> str | None:
     return f"not installed: {', '.join(missing)}" if missing else None
 
 
+def _terminal_is_missing() -> str | None:
+    return None if shutil.which("tmux") else "not installed: tmux"
+
+
 def _binary_is_missing() -> str | None:
     binary = Path(__file__).parent.parent / "dist" / "mbcas"
     return None if binary.exists() else "not built: run `make build`"
@@ -49,6 +53,7 @@ def _mounts_are_missing() -> str | None:
 TIERS = {
     "kernel": _kernel_is_missing,
     "shells": _shells_are_missing,
+    "terminal": _terminal_is_missing,
     "mounts": _mounts_are_missing,
     "binary": _binary_is_missing,
 }
