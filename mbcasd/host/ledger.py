@@ -1,11 +1,14 @@
 """The owner's limits, on disk before the first write, so that they outlive the daemon.
 
-One line of JSON per cgroup in `owners.jsonl`. A line is appended and synced before the cgroup's first write. The
-part that changes with every write (`before`, `after`) is the line's head, padded to a fixed size and overwritten
-in place, in one write that never crosses a page. So a process killed at any instant leaves at worst an
-incomplete last line, of a cgroup that was not written yet; the file does not grow with the number of writes; and
-a disk that fills up later stops no resize and no restoring. A log of all writes lost against this: it grows with
-each of them and cannot go on when the disk is full.
+One line of JSON per cgroup in `owners.jsonl`, appended before the cgroup's first write. What changes with every
+write (`before`, `after`) is the line's head, padded to a fixed size and overwritten in place, in one write that
+never crosses a page. So a process killed at any instant leaves at worst an incomplete last line, of a cgroup that
+was not written yet; the file does not grow with the number of writes; and a disk that fills up later stops no
+resize and no restoring. A log of all writes lost against this: it grows and cannot go on when the disk is full.
+
+A line is not synced to the disk: what a killed process has written stays with the kernel, and when the kernel goes
+down the limits go with it. Syncing was tried: 1 ms per new cgroup on an idle disk, 20 ms on a busy one, in the
+thread that moves limits. Only the start syncs, because it proves that the directory can be used.
 
 Nothing stale survives: each line carries the boot and the inode, and a line of another boot is dropped.
 The lock file keeps two daemons from sharing a directory and tells `restore` whether one is alive.
@@ -164,8 +167,6 @@ class Ledger:
     def hold(self, held: Held) -> None:
         """Announce a write: save it before it happens.
 
-        The first time for a cgroup, this waits until the disk has it; later it costs a write into memory.
-
         Raises:
             ActuationError: It could not be saved; the limit must not be written.
         """
@@ -230,7 +231,6 @@ class Ledger:
         offset = self._end
         try:
             _write_all(self._file, line, offset)
-            os.fsync(self._file)
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, offset)

@@ -106,9 +106,9 @@ class _Restoration:
             if done[held].result is not RestoreResult.FAILED:
                 self._settle(held)
         if self._ledger.stale_lines:
-            self._notes.append(f"{self._ledger.stale_lines} entries from before the last reboot are void")
+            self._notes.append(f"{self._ledger.stale_lines} limit(s) from before the last reboot are void")
         if self._ledger.unreadable_lines:
-            self._notes.append(f"{self._ledger.unreadable_lines} lines of the ledger cannot be read and were skipped")
+            self._notes.append(f"{self._ledger.unreadable_lines} line(s) of the ledger cannot be read and were skipped")
         return RestoreReport(cgroups=tuple(done[held] for held in everything), notes=tuple(self._notes))
 
     def _put_back(self, held: Held) -> RestoredCgroup:
