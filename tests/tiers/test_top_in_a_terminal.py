@@ -298,5 +298,8 @@ def test_hostile_names_stay_names(top, daemon) -> None:
 def test_a_dumb_terminal_gets_one_picture(daemon, terminal) -> None:
     terminal.type(f"clear; TERM=dumb {sys.executable} -m mbcasctl top --socket {daemon.socket}", "Enter")
 
-    screen = terminal.wait_for(lambda screen: any("kube-system/dns" in line for line in screen))
-    assert any(line.startswith("$") for line in screen[1:])
+    def has_printed(screen: list[str]) -> bool:
+        lines = [line for line in screen if line]
+        return any("kube-system/dns" in line for line in lines) and lines[-1].strip() == "$"
+
+    terminal.wait_for(has_printed)
