@@ -83,7 +83,8 @@ def audit(reader: RecordReader, on_progress: Callable[[int], None] = lambda _: N
                 )
             )
         on_progress(count)
-    breaches += inspector.finish()
+    if _dropped_meanwhile(reader, tail, head.number + 1).number < head.number:
+        breaches += inspector.finish()
     return Audit(
         record=str(reader.path),
         node=runs[-1].node if runs else "",

@@ -1,13 +1,17 @@
 """What the tests of the record write, and a recorder that is driven by hand."""
 
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
+from mbcasd.accounting import receipts
 from mbcasd.accounting.record import Recorder
+from mbcasd.allocation.market import clear
 from mbcasd.clock import SteppedClock
-from mbcasd.model.decision import Observation, Workload
+from mbcasd.model.decision import Observation, Receipt, Workload
 from mbcasd.model.demand import Contract
 from mbcasd.model.identity import CgroupRef, WorkloadId
+from mbcasd.model.market import Bid, Market
 from mbcasd.model.readings import CpuSample
 from mbcasd.settings import RecordSettings, Settings
 
@@ -46,3 +50,30 @@ def run_busy(recorder: Recorder, clock: SteppedClock, *, seconds: int, step_s: f
         if (i + 1) % 10 == 0:
             recorder.write_waiting()
     return seen
+
+
+def a_receipt_of(capacity_milli: float, at_s: float, *, count: int = 2) -> Receipt:
+    """The receipt of a plain Nash market."""
+    bids = tuple(Bid(name=f"demo/w{i}", floor_milli=100, cap_milli=900, weight=1 + i) for i in range(count))
+    market = Market(capacity_milli=capacity_milli, bids=bids)
+    return receipts.make(market, clear(market), "optimizer", at_s)
+
+
+def a_record(path: Path, *, count: int) -> SteppedClock:
+    """A record of one run with some receipts, closed."""
+    clock = SteppedClock(now_s=1000.0)
+    recorder = a_recorder(path, clock)
+    for i in range(count):
+        recorder.put_receipt(a_receipt_of(1000 + i, clock.now_s()))
+        clock.advance(5.0)
+        recorder.write_waiting()
+    recorder.close()
+    return clock
+
+
+def forge(path: Path, statement: str, *values: object) -> None:
+    """Change a record behind the daemon's back."""
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(statement, values)
+    connection.close()
