@@ -7,18 +7,25 @@ PATIENCE_S = 0.3
 
 
 def complete_workload(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """The workloads of the daemon on this host that begin like this, each with what it is doing."""
-    from mbcasctl.sources import DEFAULT_SOCKET, daemon
+    """The candidates for a command that takes a workload, of the daemon that its `--socket` names."""
+    from mbcasctl.sources import DEFAULT_SOCKET
+
+    return workloads_like(incomplete, context.params.get("socket") or DEFAULT_SOCKET, PATIENCE_S)
+
+
+def workloads_like(beginning: str, socket: str, within_s: float) -> list[tuple[str, str]]:
+    """Names that begin like this, each with its use and its limit; none when no daemon answers within seconds."""
+    from mbcasctl.sources import daemon
     from mbcasd.errors import MbcasError
     from mbcasd.model.identity import WorkloadId
     from mbcasd.units import format_cpu_milli
 
     try:
-        node = daemon.over_socket(context.params.get("socket") or DEFAULT_SOCKET, timeout_s=PATIENCE_S).snapshot()
+        node = daemon.over_socket(socket, timeout_s=within_s).snapshot()
     except MbcasError:
         return []
     return [
         (name, f"{format_cpu_milli(row.usage_milli)} of {format_cpu_milli(row.limit_milli)}")
         for row in node.workloads
-        if (name := str(WorkloadId(row.namespace, row.name, row.container))).startswith(incomplete)
+        if (name := str(WorkloadId(row.namespace, row.name, row.container))).startswith(beginning)
     ]
