@@ -10,8 +10,11 @@ from mbcasctl.commands import (
     completion,
     config,
     demo,
+    explain,
     loadtest,
+    restore,
     solve,
+    status,
     top,
     verify,
 )
@@ -28,7 +31,10 @@ app = typer.Typer(
 app.command("solve")(solve.solve)
 app.command("completion")(completion.completion)
 app.command("top")(top.top)
+app.command("status")(status.status)
 app.command("verify")(verify.verify)
+app.command("restore")(restore.restore)
+app.command("explain")(explain.explain)
 app.add_typer(config.app, name="config")
 app.command("demo")(demo.demo)
 app.add_typer(loadtest.app, name="loadtest", help="Compare fixed limits, generous limits and MBCAS under load.")
