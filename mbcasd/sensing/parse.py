@@ -12,6 +12,8 @@ from mbcasd.errors import SensingError
 # v1 counts in nanoseconds.
 _NSEC_PER_USEC = 1000
 
+_AFTER_PERIODS = [b"nr_throttled", b"throttled_usec"]
+
 
 def cpu_stat_v1(data: bytes) -> tuple[int, int, int]:
     """Read v1 `cpu.stat`.
@@ -44,18 +46,16 @@ def cpu_stat_v2(data: bytes) -> tuple[int, int, int, int]:
     """
     words = data.split()
     try:
-        if words[0] != b"usage_usec":
-            words = _usage_first(words)
-        usage_usec = int(words[1])
-        if b"nr_periods" not in words:
-            periods = throttled = throttled_usec = 0
+        at = words.index(b"nr_periods") if b"nr_periods" in words else 0
+        if at and words[0] == b"usage_usec" and words[at + 2 : at + 5 : 2] == _AFTER_PERIODS:
+            usage_usec, periods = int(words[1]), int(words[at + 1])
+            throttled, throttled_usec = int(words[at + 3]), int(words[at + 5])
         else:
-            at = words.index(b"nr_periods")
-            if words[at + 2] != b"nr_throttled" or words[at + 4] != b"throttled_usec":
-                fields = _fields(data)
-                words = [b"", fields[b"nr_periods"], b"", fields[b"nr_throttled"], b"", fields[b"throttled_usec"]]
-                at = 0
-            periods, throttled, throttled_usec = int(words[at + 1]), int(words[at + 3]), int(words[at + 5])
+            fields = _fields(data)
+            usage_usec, periods = int(fields[b"usage_usec"]), int(fields.get(b"nr_periods", 0))
+            throttled, throttled_usec = (
+                (int(fields[b"nr_throttled"]), int(fields[b"throttled_usec"])) if b"nr_periods" in fields else (0, 0)
+            )
     except (ValueError, LookupError) as err:
         raise _unexpected("cpu.stat", data) from err
     if usage_usec | periods | throttled | throttled_usec < 0:
@@ -173,11 +173,6 @@ def _fields(data: bytes) -> dict[bytes, bytes]:
     """A flat-keyed file as keys and values."""
     words = data.split()
     return dict(zip(words[::2], words[1::2], strict=False))
-
-
-def _usage_first(words: list[bytes]) -> list[bytes]:
-    at = words.index(b"usage_usec")
-    return words[at : at + 2] + words[:at] + words[at + 2 :]
 
 
 def _unexpected(name: str, data: bytes) -> SensingError:

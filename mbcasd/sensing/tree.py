@@ -1,6 +1,7 @@
 """The cgroups of this machine: which there are, which one a person means, and what may be done with them."""
 
 import difflib
+import itertools
 import os
 from collections.abc import Sequence
 
@@ -111,18 +112,13 @@ class CgroupTree:
 
     def has_burst(self) -> bool:
         """Whether unused quota can carry over here (Linux 5.14 and newer)."""
-        name = "cpu.max.burst" if self.mounts.version is CgroupVersion.V2 else "cpu.cfs_burst_us"
-        return self.has_file(name)
-
-    def has_file(self, name: str) -> bool:
-        """Whether cgroups have this file of the cpu controller; on v2 the root has none of them, a child tells."""
-        if os.path.exists(f"{self.mounts.cpu}/{name}"):
-            return True
-        try:
-            children = self.children("/")
-        except SensingError:
-            return False
-        return any(os.path.exists(f"{self.directory(child.path)}/{name}") for child in children.values())
+        if self.mounts.version is CgroupVersion.V1:
+            return os.path.exists(f"{self.mounts.cpu}/cpu.cfs_burst_us")
+        # The root of v2 has no limit files; any cgroup that has them tells for all.
+        limited = self._with_limit_files()
+        if limited is None:
+            return kernel_version() >= (5, 14)
+        return os.path.exists(f"{limited}/cpu.max.burst")
 
     def check_writable(self, ref: CgroupRef, name: str) -> None:
         """Make sure that this process may move a cgroup's limit, without touching it.
@@ -150,6 +146,15 @@ class CgroupTree:
                 f"{name}: cannot write {path}: {(err.strerror or str(err)).lower()}; in a container, mount "
                 "/sys/fs/cgroup writable, or run on the host"
             ) from err
+
+    def _with_limit_files(self) -> str | None:
+        """The directory of some v2 cgroup for which the cpu controller is on."""
+        try:
+            refs = self.children("/").values()
+        except SensingError:
+            return None
+        directories = (self.directory(ref.path) for ref in refs)
+        return next((directory for directory in directories if os.path.exists(f"{directory}/cpu.max")), None)
 
     def _below_a_mount(self, text: str) -> str:
         if not text.startswith("/"):
@@ -202,3 +207,10 @@ class CgroupTree:
             parent = self.directory(os.path.dirname(path))
             return f"the cpu controller is off there; switch it on: echo +cpu > {parent}/cgroup.subtree_control"
         return "this kernel was built without CFS bandwidth control (CONFIG_CFS_BANDWIDTH)"
+
+
+def kernel_version() -> tuple[int, int]:
+    """Major and minor number of the running kernel; (0, 0) where its name does not begin with them."""
+    major, _, rest = os.uname().release.partition(".")
+    minor = "".join(itertools.takewhile(str.isdigit, rest))
+    return (int(major), int(minor)) if major.isdigit() and minor else (0, 0)
