@@ -34,15 +34,17 @@ def demo(
     from mbcasctl.views import loadtest_report
 
     record = keep_record or _default_record(os.environ)
+    if keep_record is None:
+        results.make_folder(record.parent)
     results.check_writable(record)
     cpus = choose_cpus()
     rates = phases.default_rate_scale(len(cpus))
     schedule = plan(phases.for_demo(seconds, rate_scale=rates), seed=seed)
     say = error_console()
     say.print(
-        f"MBCAS demo, about {seconds} s on {len(cpus)} CPU{'s' if len(cpus) > 1 else ''}. Five services in cgroups of"
-        " their own: a gateway asks\nworker-a (30 ms of CPU) and worker-b (15 ms, every fifth request 60 ms), and two"
-        " noise\nburners take what they get. The same load twice: fixed limits, then MBCAS.\n"
+        f"MBCAS demo: about {seconds} s, {len(cpus)} CPU{'s' if len(cpus) > 1 else ''}, five services in cgroups of"
+        " their own.\nA gateway asks worker-a (30 ms of CPU) and worker-b (15 ms, now and then 60 ms),\n"
+        "two noise burners take what they get. First fixed limits, then MBCAS, same load.\n"
     )
     traces = Traces()
     try:
@@ -60,6 +62,7 @@ def demo(
                 ),
                 show,
                 traces,
+                command="mbcasctl demo",
             )
     except Interrupted as ended:
         say.print(f"Stopped by {ended}: {traces.cgroups_removed} cgroups removed, everything is as it was before.")
@@ -75,9 +78,9 @@ def demo(
         f"{traces.cgroups_removed} cgroups removed, 0 limits changed."
     )
     out.print(
-        f"Kept: {record}\n"
-        f"Next: mbcasctl explain {traces.parent.strip('/')}/worker-b --record {record}\n"
-        f"      mbcasctl verify {record}\n"
+        f"Kept: {_short(record)}\n"
+        f"Next: mbcasctl explain {traces.parent.strip('/')}/worker-b --record {_short(record)}\n"
+        f"      mbcasctl verify --record {_short(record)}\n"
         '      README, "On your own host"'
     )
     if not restored:
@@ -88,3 +91,13 @@ def _default_record(environ: "os._Environ[str]") -> Path:
     """Where programs keep what outlives them but nobody would back up (XDG Base Directory Specification)."""
     state = environ.get("XDG_STATE_HOME")
     return (Path(state) if state else Path.home() / ".local" / "state") / "mbcas" / "demo-record.db"
+
+
+def _short(file: Path) -> str:
+    """A path as a person would type it, quoted for the shell where it must be."""
+    import shlex
+
+    home = Path.home()
+    if file.is_relative_to(home):
+        return f"~/{shlex.quote(str(file.relative_to(home)))}"
+    return shlex.quote(str(file))

@@ -1,5 +1,6 @@
 """`mbcasctl loadtest run|report`: real workloads under fixed limits, generous limits and MBCAS."""
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -79,9 +80,13 @@ def run(
     from mbcasctl.loadtest.schedule import Arrivals, plan
     from mbcasctl.loadtest.show import Show
     from mbcasctl.loadtest.workloads import Regime
+    from mbcasd.errors import ConfigError
     from mbcasd.units import format_duration
 
     cpus = choose_cpus()
+    for flag, value in (("--scale", scale), ("--rate-scale", rate_scale)):
+        if value is not None and not math.isfinite(value):
+            raise ConfigError(f"{flag}: {value} is no factor; 0.1 is a tenth")
     rates = pattern.default_rate_scale(len(cpus)) if rate_scale is None else rate_scale
     chosen = pattern.select([name.strip() for name in phases.split(",") if name.strip()])
     schedule = plan(
@@ -114,6 +119,7 @@ def run(
                 ),
                 show,
                 traces,
+                command="mbcasctl loadtest run",
                 base=parent,
             )
     except Interrupted as ended:

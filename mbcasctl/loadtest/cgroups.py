@@ -5,6 +5,7 @@ the next one. Nothing outside that parent is written, except that on v2 the cpu 
 """
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -30,17 +31,18 @@ class NoPermission(ExpectedTrouble):
 class RigCgroups:
     """One parent cgroup and its children, in every hierarchy that matters."""
 
-    def __init__(self, mounts: CgroupMounts, base: str, name: str) -> None:
+    def __init__(self, mounts: CgroupMounts, base: str, name: str, command: str) -> None:
         """Make nothing yet.
 
         Args:
             mounts: Where the hierarchies are.
             base: The cgroup to make the parent in, as /proc/PID/cgroup shows it: "" or "/" is the top.
             name: The parent's own name.
+            command: What the person typed, for the advice on how to be allowed to.
         """
         self._mounts = mounts
         self._base = "" if base == "/" else base.rstrip("/")
-        self._name = name
+        self._name, self._command = name, command
         self._roots = tuple(dict.fromkeys(Path(m) for m in (mounts.cpu, mounts.cpuacct, mounts.unified) if m))
         self._children: list[str] = []
         self._undo_driver: Path | None = None
@@ -72,7 +74,7 @@ class RigCgroups:
                 self._mkdir(f"{self.path}/{child}")
         except OSError as err:
             self.remove()
-            raise NoPermission(explain_refusal(err, self._mounts, os.geteuid())) from err
+            raise NoPermission(explain_refusal(err, self._mounts, os.geteuid(), self._command)) from err
 
     def join_files(self, child: str) -> tuple[str, ...]:
         """Files to write a process's number to, so that it and its threads are in the child's cgroup."""
@@ -242,18 +244,19 @@ def _remove(folders: list[Path]) -> None:
                 break
 
 
-def explain_refusal(err: OSError, mounts: CgroupMounts, euid: int) -> str:
+def explain_refusal(err: OSError, mounts: CgroupMounts, euid: int, command: str) -> str:
     """Say what could not be done, why, and the exact command that would allow it."""
-    reason = (err.strerror or str(err)).lower()
-    what = f"cannot write {err.filename or mounts.cpu}: {reason}."
+    what = f"cannot write {err.filename or mounts.cpu}: {(err.strerror or str(err)).lower()}."
+    if err.errno not in {errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY}:
+        return f"{what} Look at it with: mbcasctl doctor"
     if euid == 0:
-        return f"{what} This looks like a container with read-only cgroups: run it on the host, or with --privileged"
+        return f"{what} This looks like a container that may not make cgroups: run it on the host, or with --privileged"
     if mounts.version is CgroupVersion.V2:
         return (
             f"{what} Run as root, or give this user a cgroup of its own: "
-            "systemd-run --user --scope -p Delegate=yes mbcasctl demo"
+            f"systemd-run --user --scope -p Delegate=yes {command}"
         )
-    return f"{what} On cgroup v1 only root may make cgroups with a cpu controller: sudo mbcasctl demo"
+    return f"{what} On cgroup v1 only root may make cgroups with a cpu controller: sudo {command}"
 
 
 def own_base(mounts: CgroupMounts, euid: int) -> str:

@@ -37,6 +37,7 @@ def conduct(
     show: Callable[[Progress], None],
     traces: Traces,
     *,
+    command: str,
     base: str | None = None,
     shares: int | None = None,
 ) -> LoadtestResult:
@@ -46,6 +47,7 @@ def conduct(
         plan: What to run.
         show: Told about the progress four times per second.
         traces: Told what became of the test bed.
+        command: What the person typed, for the advice on how to be allowed to.
         base: The cgroup to make the test's parent in; None: where this user may.
         shares: Weight of the whole test against the rest of the machine (v1's unit); None: as everybody's, 1024.
 
@@ -54,8 +56,10 @@ def conduct(
         MbcasError: Something ended that should not.
     """
     tree = CgroupTree.detect()
+    if base is not None:
+        base = tree.resolve(base, limits_children=False)
     with _folder() as folder:
-        rig = Rig(tree.mounts, cpus=plan.cpus, seed=plan.schedule.seed, work_dir=folder, base=base)
+        rig = Rig(tree.mounts, cpus=plan.cpus, seed=plan.schedule.seed, work_dir=folder, base=base, command=command)
         traces.parent = rig.cgroups.path
         try:
             with rig:

@@ -144,7 +144,6 @@ class LocalDaemon:
         Raises:
             RecordError: There is none, or it cannot be copied.
         """
-        target.parent.mkdir(parents=True, exist_ok=True)
         fresh = target.with_name(f".{target.name}.{os.getpid()}")
         try:
             source = sqlite3.connect(f"{self.record_path.as_uri()}?mode=ro", uri=True)

@@ -105,6 +105,18 @@ def save(result: LoadtestResult, file: Path) -> None:
         raise BrokenInput(f"cannot write {file}: {(err.strerror or str(err)).lower()}") from err
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        BrokenInput: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise BrokenInput(f"cannot make {folder}: {(err.strerror or str(err)).lower()}") from err
+
+
 def check_writable(file: Path) -> None:
     """Find out now what would fail after minutes of load.
 
@@ -113,7 +125,6 @@ def check_writable(file: Path) -> None:
     """
     probe = file.with_name(f".{file.name}.part")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as err:
