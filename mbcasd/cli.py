@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from mbcasd import __version__
 from mbcasd.errors import BrokenInput, MbcasError
+from mbcasd.places import DEFAULT_SOCKET, DEFAULT_STATE_DIR
 from mbcasd.units import parse_cpu_milli, parse_duration_s
-
-DEFAULT_SOCKET = "/run/mbcas/mbcasd.sock"
 
 EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 
@@ -82,7 +81,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="QUANTITY",
         help="CPU to hand out, as 1500m or 1.5 (default: measured: the node less reserve and what is not managed)",
     )
-    local.add_argument("--state-dir", metavar="DIR", help="the owner's limits and the record (default: /var/lib/mbcas)")
+    local.add_argument(
+        "--state-dir", metavar="DIR", help=f"the owner's limits and the record (default: {DEFAULT_STATE_DIR})"
+    )
     local.add_argument(
         "--socket", metavar="PATH", help=f"Unix socket for mbcasctl and POST /slo (default: {DEFAULT_SOCKET})"
     )

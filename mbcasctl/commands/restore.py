@@ -33,12 +33,13 @@ def restore(
     from mbcasctl import exits
     from mbcasctl.session import console, print_data
     from mbcasctl.views import restoration
-    from mbcasd.host.ledger import Ledger, default_state_dir
+    from mbcasd import places
+    from mbcasd.host.ledger import Ledger
     from mbcasd.host.restore import RestoreReport
     from mbcasd.host.restore import restore as put_back
     from mbcasd.sensing.tree import CgroupTree
 
-    directory = state_dir or default_state_dir(os.environ)
+    directory = state_dir or places.state_dir(os.environ)
     ledger = Ledger.reopen(directory, force=force)
     report = RestoreReport()
     if ledger is not None:

@@ -4,12 +4,14 @@ Each adapter gives the same `NodeSnapshot`, so that a view never knows which one
 a source changes nothing.
 """
 
+import os
 from typing import Protocol
 
+from mbcasd import places
 from mbcasd.model.snapshot import NodeSnapshot
 
-DEFAULT_SOCKET = "/run/mbcas/mbcasd.sock"
-DEFAULT_RECORD = "/var/lib/mbcas/record.db"
+DEFAULT_RECORD = places.record_path(os.environ)
+DEFAULT_SOCKET = places.socket_path(os.environ)
 
 
 class Source(Protocol):

@@ -17,7 +17,7 @@ The lock file keeps two daemons from sharing a directory and tells `restore` whe
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -292,13 +292,6 @@ class Ledger:
             f"cannot {verb} {self._path}: {(err.strerror or str(err)).lower()}. No limit is moved without it: run as "
             "root, make room, or name another directory with --state-dir"
         )
-
-
-def default_state_dir(environ: Mapping[str, str]) -> Path:
-    """Where the state is when nobody says otherwise: root's for the host, each other user's own."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/mbcas")
-    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "mbcas"
 
 
 def _lock(directory: Path, flags: int) -> int:

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import signal
 import socket
 import sys
@@ -14,11 +13,10 @@ from types import FrameType
 
 import msgspec
 
-from mbcasd import __version__, configfile, engine
+from mbcasd import __version__, configfile, engine, places
 from mbcasd.accounting.metrics import Metrics
 from mbcasd.accounting.record import Recorder
 from mbcasd.bidding.contract import host_contract
-from mbcasd.cli import DEFAULT_SOCKET
 from mbcasd.clock import SystemClock
 from mbcasd.drivers.live import Live
 from mbcasd.drivers.picture import Painter
@@ -79,8 +77,8 @@ class _Daemon:
             )
         self._tree = CgroupTree.detect()
         self._parents = [self._tree.resolve(parent) for parent in options.parent]
-        self._state_dir = Path(options.state_dir or _default_state_dir(environ))
-        self._owners: dict[tuple[WorkloadId, CgroupRef], LimitReading] = {}
+        self._state_dir = Path(options.state_dir or places.state_dir(environ))
+        self._described: dict[WorkloadId, Workload] = {}
         self._passed_at_s = self._clock.now_s()
         self._reload_wanted = False
         self._live: Live | None = None
@@ -203,27 +201,30 @@ class _Daemon:
         cpus: int,
     ) -> dict[WorkloadId, Workload]:
         """Give every workload that was found its contract, by what its owner had set before us."""
+        enforcing = self._run_mode is RunMode.ENFORCE
         workloads = {}
         for name, cgroup in found.items():
             limit = limits.get(name)
             if limit is None:
                 continue
-            known = self._owners.get((name, cgroup))
-            if known is None or self._run_mode is not RunMode.ENFORCE:
-                known = ledger.owner_of(cgroup) or limit
-                self._owners[name, cgroup] = known
+            known = self._described.get(name)
+            if known is not None and known.cgroup == cgroup and enforcing:
+                workloads[name] = known
+                continue
+            # While nothing is moved, whatever stands there is the owner's.
+            owner = (ledger.owner_of(cgroup) or limit) if enforcing else limit
             workloads[name] = Workload(
                 cgroup=cgroup,
                 contract=host_contract(
                     name,
-                    known.limit_milli,
+                    owner.limit_milli,
                     self._options.capacity or cpus * 1000.0,
                     self._settings.workloads,
                     self._settings.market,
                     self._settings.resize.minimum_milli,
                 ),
             )
-        self._owners = {key: owner for key, owner in self._owners.items() if found.get(key[0]) == key[1]}
+        self._described = workloads
         return workloads
 
     def _on_pass(self, picture: NodeSnapshot | None, cpus: int) -> None:
@@ -245,6 +246,7 @@ class _Daemon:
             log.error("settings not taken over, the old ones stay in force: %s", err)  # noqa: TRY400
         else:
             self._settings = settings
+            self._described = {}
             if self._live is not None:
                 self._live.reconfigure(config)
             log.info("settings taken over")
@@ -258,7 +260,7 @@ class _Daemon:
         return f"{self._run_mode.value}: {', '.join([*self._parents, *self._options.unit])}"
 
     def _listen(self, server: Server) -> None:
-        server.listen_unix(Path(self._options.socket or _default_socket(self._environ)))
+        server.listen_unix(Path(self._options.socket or places.socket_path(self._environ)))
         if self._options.metrics_address:
             server.listen_tcp(self._options.metrics_address)
         self._manager.ready(self._status_line())
@@ -293,15 +295,3 @@ class _Daemon:
         if report.restored:
             log.info("put back the owner's limits of %d workloads", len(report.restored))
         return not report.failed
-
-
-def _default_state_dir(environ: Mapping[str, str]) -> str:
-    if os.geteuid() == 0:
-        return "/var/lib/mbcas"
-    return str(Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "mbcas")
-
-
-def _default_socket(environ: Mapping[str, str]) -> str:
-    if os.geteuid() == 0:
-        return DEFAULT_SOCKET
-    return str(Path(environ.get("XDG_RUNTIME_DIR") or _default_state_dir(environ)) / "mbcasd.sock")

@@ -23,7 +23,8 @@ CHILDREN = 100
 # a hundred of them.
 NIBBLE = """
 import time
-while True:
+ended_s = time.monotonic() + 120
+while time.monotonic() < ended_s:
     ends_s = time.thread_time() + 0.0005
     while time.thread_time() < ends_s: pass
     time.sleep(0.1)

@@ -16,9 +16,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 RAISED_SHARES = 262_144
-BURN = "while True: pass"
+# Burners end by themselves, so that one whose test was killed does not starve the machine for ever.
+BURN = """
+ends_s = time.monotonic() + 90
+while time.monotonic() < ends_s: pass
+"""
 PACED = """
-while True:
+ends_at_s = time.monotonic() + 90
+while time.monotonic() < ends_at_s:
     next_s = (time.monotonic() // 0.1 + 1) * 0.1
     ends_s = time.thread_time() + {busy_s}
     while time.thread_time() < ends_s: pass
