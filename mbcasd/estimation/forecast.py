@@ -23,6 +23,7 @@ CENSORED_RATIO = 0.5
 # 0.2 per 1 s sample.
 _MEAN_HALF_LIFE_S = 3.1063
 _LEARNING_RATE = 0.1
+_MARGIN_START = 2.0
 _ERROR_MEMORY = 0.02  # weight of the newest error in their mean size, about a minute
 # Process noise relative to measurement noise; its steady gains are α = 0.170 and β = 0.0158 at 1 Hz.
 _NOISE_RATIO = 0.0003
@@ -44,7 +45,7 @@ class State(NamedTuple):
 
     level_milli: float
     kalman: Kalman | None
-    margin_milli: float = 0.0
+    margin_errors: float = _MARGIN_START  # the margin, in mean errors: so it shrinks with them
     error_milli: float | None = None  # mean size of the point forecast's errors; None: none was judged yet
     pending: tuple[tuple[float, float, float, float], ...] = ()  # point, peak foretold, age in s, peak seen since
 
@@ -78,9 +79,9 @@ def observe(
     else:
         level_milli, kalman = _filter(state.level_milli, state.kalman, usage_milli, elapsed_s, censored=censored)
         point_milli = max(0.0, level_milli + max(0.0, kalman.velocity_milli_s) * HORIZON_S)
-    peak_milli = max(0.0, point_milli + state.margin_milli)
+    peak_milli = max(0.0, point_milli + state.margin_errors * (state.error_milli or 0.0))
     pending = (*state.pending, (point_milli, peak_milli, 0.0, 0.0))
-    return State(level_milli, kalman, state.margin_milli, state.error_milli, pending), peak_milli
+    return State(level_milli, kalman, state.margin_errors, state.error_milli, pending), peak_milli
 
 
 def _mean(level_milli: float, usage_milli: float, elapsed_s: float, *, censored: bool) -> float:
@@ -115,7 +116,7 @@ def _judge(state: State, usage_milli: float, elapsed_s: float, *, censored: bool
     """Compare what was foretold with what came, and move the margin."""
     if elapsed_s > _GAP_S:
         return state._replace(pending=())
-    margin_milli, error_milli = state.margin_milli, state.error_milli
+    margin_errors, error_milli = state.margin_errors, state.error_milli
     pending = []
     for point_milli, peak_milli, age_s, seen_milli in state.pending:
         age, seen = age_s + elapsed_s, max(seen_milli, usage_milli)
@@ -126,10 +127,9 @@ def _judge(state: State, usage_milli: float, elapsed_s: float, *, censored: bool
             continue
         error = abs(seen - point_milli)
         if error_milli is None:
-            # The first judgement sets the scale: start with a margin of about the right size.
-            error_milli, margin_milli = error, 2 * error
-        else:
-            error_milli += _ERROR_MEMORY * (error - error_milli)
-            missed = 1.0 if seen > peak_milli else 0.0
-            margin_milli = max(0.0, margin_milli + _LEARNING_RATE * error_milli * (missed - (1 - COVERAGE)))
-    return state._replace(margin_milli=margin_milli, error_milli=error_milli, pending=tuple(pending))
+            error_milli = error  # the first judgement sets the scale
+            continue
+        error_milli += _ERROR_MEMORY * (error - error_milli)
+        missed = 1.0 if seen > peak_milli else 0.0
+        margin_errors = max(0.0, margin_errors + _LEARNING_RATE * (missed - (1 - COVERAGE)))
+    return state._replace(margin_errors=margin_errors, error_milli=error_milli, pending=tuple(pending))

@@ -52,7 +52,18 @@ def test_nineteen_of_twenty_peaks_of_the_next_five_seconds_stay_below_the_foreca
     covered = sum(max(values[second + 1 : second + 6]) <= peaks[second] for second in judged) / len(judged)
     assert 0.92 <= covered <= 0.98
     assert state is not None
-    assert state.margin_milli > 0
+    assert state.margin_errors > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_margin_of_an_upheaval_is_forgotten_within_minutes(kind: ForecastKind) -> None:
+    state, peak = None, None
+    for second in range(600):
+        usage_milli = 300 if second < 60 else 1000 + second % 2
+        state, peak = forecast.observe(state, usage_milli, 0.0, 1.0, kind)
+
+    assert peak is not None
+    assert peak <= 1020
 
 
 def test_off_foretells_nothing() -> None:
