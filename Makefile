@@ -6,7 +6,7 @@
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-BINARY := dist/mbcas/.built
+BINARY := dist/mbcas/mbcasctl
 # The shells that completion is tried in, and what PyInstaller needs.
 PACKAGES = packaging/ensure-packages.sh $$(sed 's/\#.*//' packaging/apt-test.txt)
 LOCK     = $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --universal --python-version 3.11 --no-header

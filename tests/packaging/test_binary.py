@@ -135,3 +135,19 @@ def test_the_daemon_moves_a_limit_and_gives_it_back(tmp_path):
             assert Path(f"/proc/{daemon.process.pid}/exe").readlink() == program.resolve()
 
         assert rig.limit("web") == 200
+
+
+def test_it_installs_and_removes_itself_without_a_trace(run, tmp_path):
+    place = tmp_path / "root"
+    install = ["sh", str(DIST.parent / "packaging" / "install.sh")]
+    env = {**environ(tmp_path), "DESTDIR": str(place), "PREFIX": "/usr"}
+
+    subprocess.run(install, env=env, check=True, capture_output=True)
+
+    assert run(place / "usr/lib/mbcas/mbcasd", "--version").stdout == f"mbcasd {__version__}\n"
+    assert (place / "usr/bin/mbcasd").readlink() == Path("/usr/lib/mbcas/mbcasd")
+    assert (place / "etc/systemd/system/mbcasd.service").exists()
+
+    subprocess.run([*install, "--remove"], env=env, check=True, capture_output=True)
+
+    assert [path for path in place.rglob("*") if not path.is_dir()] == []
