@@ -27,7 +27,7 @@ _READ_BYTES = 1024
 _ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Hangup(Exception):  # noqa: N818  an end, not an error
+class Hangup(Exception):
     """The program was asked to end by a signal, or its terminal is gone."""
 
     def __init__(self, signum: int) -> None:

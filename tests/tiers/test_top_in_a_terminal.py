@@ -173,7 +173,7 @@ def test_keys_sort_select_explain_and_help(top) -> None:
     top.type("Down", "Down")
     top.wait_for(lambda screen: screen[7].startswith("› shop/worker-a"))
     top.type("e")
-    top.wait_for(lambda screen: "It needs 700m, so it has what it needs." in "\n".join(screen))
+    top.wait_for(lambda screen: "It may use 700m." in "\n".join(screen))
     top.type("Escape", "?")
     top.wait_for(lambda screen: "Keys" in screen and "more below" in screen[-1])
     top.type("?", "n")

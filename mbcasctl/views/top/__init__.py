@@ -7,8 +7,7 @@ Pure: no clock, no terminal. `mbcasctl top` draws it again and again; whoever wa
     keys       one key -> the next state
     columns    which figures a row shows, and which of them fit
     header     the node: mode, price, need against given
-    overlays   help, node details
-    workload   why one workload has this limit
+    overlays   help, node details, explanation
     frame      all of it, exactly as high and wide as the terminal
 """
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from mbcasctl.views import style, text
 from mbcasctl.views.text import UNICODE, Glyphs
-from mbcasctl.views.top import columns, header, overlays, workload
+from mbcasctl.views.top import columns, header, overlays
 from mbcasctl.views.top.state import Overlay, TopState, identity, visible
 from mbcasd.model.snapshot import NodeSnapshot, WorkloadSnapshot
 
@@ -139,8 +139,7 @@ def _overlay(snapshot: NodeSnapshot, state: TopState, trouble: str, width: int, 
         case Overlay.NODE:
             return overlays.node_lines(snapshot, trouble, width, glyphs)
         case _:
-            row = next((row for row in snapshot.workloads if identity(row) == state.selected), None)
-            return workload.workload_lines(snapshot, row, width, glyphs)
+            return overlays.explain_lines(snapshot, state.selected, width, glyphs)
 
 
 def _moment(snapshot: NodeSnapshot, state: TopState, trouble: str, pictures: int) -> Text:

@@ -1,4 +1,4 @@
-"""What covers the rows for a while: help, and everything about the node."""
+"""What covers the rows for a while: help, everything about the node, the explanation of one workload."""
 
 import textwrap
 
@@ -7,6 +7,8 @@ from rich.text import Text
 from mbcasctl.views import style, text
 from mbcasctl.views.text import Glyphs
 from mbcasctl.views.top import header
+from mbcasctl.views.top.state import identity
+from mbcasd.model.identity import WorkloadId
 from mbcasd.model.snapshot import NodeSnapshot
 
 _HELP = (
@@ -109,6 +111,19 @@ def node_lines(snapshot: NodeSnapshot, trouble: str, width: int, glyphs: Glyphs)
     drawn += _section(f"Problems ({len(problems)})" if problems else "No problems", problems, width, style.BAD, glyphs)
     counters = [f"{name} {value:g}" for name, value in sorted(snapshot.counters.items())]
     return drawn + _section("Counters" if counters else "", counters, width, "", glyphs)
+
+
+def explain_lines(snapshot: NodeSnapshot, who: WorkloadId | None, width: int, glyphs: Glyphs) -> list[Text]:
+    """Why a workload has its limit, from the snapshot alone; the command of the same name knows more."""
+    # Imported here: only who opens it waits for it.
+    from mbcasctl.explaining import explanation
+    from mbcasctl.views import explain
+
+    if who is None or who not in map(identity, snapshot.workloads):
+        return [style.line("It is gone.", style.QUIET)]
+    drawn = list(explain.as_text(explanation.explain(snapshot, who, place=""), width, glyphs).split("\n"))
+    more = text.clean(f"More, and what else it could have: mbcasctl explain {who}", glyphs)
+    return [*drawn, style.line(), *(style.line(piece, style.QUIET) for piece in textwrap.wrap(more, max(10, width)))]
 
 
 def _section(title: str, entries: list[str], width: int, colour: str, glyphs: Glyphs) -> list[Text]:
