@@ -39,6 +39,7 @@ class Drafter:
 
     def __init__(self) -> None:
         self._second = 0
+        self._ahead_s = 0.0  # wall time less monotonic time, in that second
         self._gathered: dict[WorkloadId, list[CpuSample]] = {}
         self._written: dict[WorkloadId, CpuSample] = {}  # the last sample that is in a row
         self._skipped: dict[WorkloadId, CpuSample] = {}  # the last one that was not worth a row
@@ -61,8 +62,8 @@ class Drafter:
         changes = seen.workloads is not None and seen.workloads != self._workloads
         if changes or int(now_s) != self._second:
             # What was gathered belongs to the workloads as they were.
-            yield from self.gathered(ahead_s)
-            self._second = int(now_s)
+            yield from self.gathered()
+            self._second, self._ahead_s = int(now_s), ahead_s
         if seen.workloads is not None and changes:
             yield from self._changed_workloads(seen.workloads, now_s, wall_s)
         gathered = self._gathered
@@ -83,8 +84,9 @@ class Drafter:
         for outcome in seen.outcomes:
             yield _outcome(outcome, ahead_s)
 
-    def gathered(self, ahead_s: float) -> Iterable[Draft]:
+    def gathered(self) -> Iterable[Draft]:
         """Draft the samples of the second that is over."""
+        ahead_s = self._ahead_s
         for who, samples in self._gathered.items():
             last, before = samples[-1], self._written.get(who)
             if before is not None and not packing.changed(before, last) and not packing.changed(before, samples[0]):

@@ -158,11 +158,12 @@ class RecordReader:
 
     def samples(self, workload: WorkloadId, since_s: float = _LONG_AGO) -> Iterator[Recorded[CpuSample]]:
         """A workload's samples, oldest first; where counters stood still for seconds there is a gap."""
+        cuts_s = {run.run: self._monotonic("samples", run.run, since_s) for run in self.runs()}
         for run, _, wall_s, packed in self._timed("samples", "packed", workload, since_s - _LONGEST_ROW_S):
             unpacked = packing.unpack_samples(packed)
             ahead_s = wall_s - unpacked[0].read_at_s
             for sample in unpacked:
-                if sample.read_at_s + ahead_s >= since_s:
+                if sample.read_at_s > cuts_s.get(run, _LONG_AGO):
                     yield Recorded(run, sample.read_at_s, sample.read_at_s + ahead_s, sample)
 
     def demands(self, workload: WorkloadId, since_s: float = _LONG_AGO) -> Iterator[Recorded[Demand]]:
@@ -219,8 +220,9 @@ class RecordReader:
 
     def receipts(self, since_s: float = _LONG_AGO, *, newest_first: bool = False) -> Iterator[Recorded[Receipt]]:
         """All receipts that can be read."""
+        cuts_s = {run.run: self._monotonic("receipts", run.run, since_s) for run in self.runs()}
         for found in self.written_receipts(newest_first=newest_first):
-            if found.receipt is not None and found.wall_s >= since_s:
+            if found.receipt is not None and found.at_s > cuts_s.get(found.run, _LONG_AGO):
                 yield Recorded(found.run, found.at_s, found.wall_s, found.receipt)
 
     def ends(self) -> tuple[chain.End, chain.End]:
@@ -290,7 +292,7 @@ class RecordReader:
                 at_s = page[-1][1]
 
     def _monotonic(self, table: str, run: int, since_s: float) -> float:
-        """The monotonic time of a run that is `since_s` by the wall clock of its newest row."""
+        """The monotonic time, just before it, that is `since_s` by the wall clock of a run's newest row."""
         newest = self._all(
             f"SELECT at_s, wall_s FROM {table} WHERE run = ? ORDER BY at_s DESC LIMIT 1",  # noqa: S608 - ours
             run,

@@ -203,7 +203,7 @@ class Recorder:
 
     def _finish(self) -> None:
         self._draft_waiting()
-        self._kept.extend(self._drafter.gathered(self._clock.wall_s() - self._clock.now_s()))
+        self._kept.extend(self._drafter.gathered())
         self._next_try_s = self._next_snapshot_s = float("-inf")
         self.write_waiting()
         store, self._store = self._store, None

@@ -46,7 +46,7 @@ class Answer(NamedTuple):
     allow: str = ""  # the methods that would be, with 405
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
+class Refused(Exception):
     """The request cannot be taken; carries the answer."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -54,7 +54,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
         self.answer = text(status, message)
 
 
-class HungUp(Exception):  # noqa: N818 - nothing is wrong here
+class HungUp(Exception):
     """The client went away without asking for anything."""
 
 
