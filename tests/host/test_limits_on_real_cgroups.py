@@ -186,7 +186,8 @@ def test_the_leak_of_real_writes_stays_within_what_is_counted(real: RealTree, ac
     elapsed_s = time.monotonic() - began_s
 
     over_s = real.usage_s(web.path) - used_s - 0.21 * elapsed_s
-    assert over_s <= (actuator.leaked_usec - leaked_usec) / 1e6 + 0.02
+    # One period more than its share may lie in the window (21 ms), and a CPU keeps slices of 5 ms.
+    assert over_s <= (actuator.leaked_usec - leaked_usec) / 1e6 + 0.05
 
 
 def test_a_real_rewrite_by_somebody_else_is_reported_and_not_fought(real: RealTree, actuator: CgroupActuator) -> None:
