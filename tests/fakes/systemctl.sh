@@ -20,12 +20,14 @@ percent=${assignment#CPUQuota=}
 percent=${percent%\%}
 [ "$mode" = round ] && percent=${percent%.*}
 quota=$(echo "${percent:-0}" | awk '{ printf "%d", $1 * 1000 + 0.5 }')
+# Like the kernel's, a file changes in one step: nobody ever reads it empty.
+put() { echo "$2" > "$here/put.$$" && mv "$here/put.$$" "$dir/$1"; }
 write() {
     if [ -e "$dir/cpu.max" ]; then
-        [ -n "$percent" ] && echo "$quota 100000" > "$dir/cpu.max" || echo "max 100000" > "$dir/cpu.max"
+        if [ -n "$percent" ]; then put cpu.max "$quota 100000"; else put cpu.max "max 100000"; fi
     else
-        echo 100000 > "$dir/cpu.cfs_period_us"
-        [ -n "$percent" ] && echo "$quota" > "$dir/cpu.cfs_quota_us" || echo -1 > "$dir/cpu.cfs_quota_us"
+        put cpu.cfs_period_us 100000
+        if [ -n "$percent" ]; then put cpu.cfs_quota_us "$quota"; else put cpu.cfs_quota_us -1; fi
     fi
 }
 if [ "$mode" = slow ]; then
