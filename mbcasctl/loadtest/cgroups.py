@@ -147,7 +147,7 @@ class RigCgroups:
             if set((base / "cgroup.procs").read_text().split()) != {str(os.getpid())}:
                 raise
             leaf = base / f"{self._name}-driver"
-            leaf.mkdir()
+            self._make(leaf)
             self._undo_driver = leaf
             self._write(leaf / "cgroup.procs", str(os.getpid()))
             self._write(base / "cgroup.subtree_control", "+cpu")
@@ -164,7 +164,11 @@ class RigCgroups:
 
     def _mkdir(self, cgroup: str) -> None:
         for root in self._roots:
-            self._in(root, cgroup).mkdir()
+            self._make(self._in(root, cgroup))
+
+    def _make(self, folder: Path) -> None:
+        """Make one folder; the kernel fills it."""
+        folder.mkdir()
 
     def _cpu_dir(self, cgroup: str) -> Path:
         return self._in(Path(self._mounts.cpu), cgroup)

@@ -38,12 +38,6 @@ class Stretch:
         return sum(done.used_core_s for name, done in self.workloads.items() if name in names)
 
     @property
-    def throttled_ratio(self) -> float:
-        """Share of all services' and burners' active periods that were throttled, 0 to 1."""
-        periods = sum(done.periods for done in self.workloads.values())
-        return sum(done.throttled_periods for done in self.workloads.values()) / periods if periods else 0.0
-
-    @property
     def allocated_milli(self) -> float | None:
         """Mean sum of limits; None where one was unlimited."""
         limits = [done.mean_limit_milli for done in self.workloads.values()]
@@ -89,6 +83,12 @@ class LoadtestResult:
     rate_scale: float
     phases: tuple[Phase, ...]  # as they ran
     regimes: tuple[RegimeResult, ...]
+
+
+class _Header(msgspec.Struct):
+    """What every format has."""
+
+    format: int
 
 
 def save(result: LoadtestResult, file: Path) -> None:
@@ -140,7 +140,11 @@ def load(file: Path) -> LoadtestResult:
         BrokenInput: It is missing, or not such a file; the message names the place in it.
     """
     try:
-        return msgspec.json.decode(file.read_bytes(), type=LoadtestResult)
+        data = file.read_bytes()
+        found = msgspec.json.decode(data, type=_Header).format
+        if found != FORMAT:
+            raise BrokenInput(f"{file} has format {found}, this program knows {FORMAT}: use the version that wrote it")
+        return msgspec.json.decode(data, type=LoadtestResult)
     except OSError as err:
         raise BrokenInput(f"cannot read {file}: {(err.strerror or str(err)).lower()}") from err
     except msgspec.DecodeError as err:

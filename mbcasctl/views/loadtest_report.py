@@ -9,16 +9,30 @@ from rich.text import Text
 
 from mbcasctl.loadtest.figures import SLO_S
 from mbcasctl.loadtest.results import LoadtestResult, RegimeResult, Stretch
-from mbcasctl.loadtest.workloads import ANSWERING, Regime
+from mbcasctl.loadtest.workloads import ANSWERING, NOISE, Regime
 from mbcasctl.views import style
 from mbcasd.units import format_duration
 
-TITLES = {Regime.FIXED.value: "fixed limits", Regime.GENEROUS.value: "generous limits", Regime.MBCAS.value: "MBCAS"}
+_TITLES = {Regime.FIXED: "fixed limits", Regime.GENEROUS: "generous limits", Regime.MBCAS: "MBCAS"}
+_NOISE = tuple(spec.name for spec in NOISE)
 
 # Smaller differences between two runs say nothing.
 _SAME_WITHIN = 0.05
 
 _NONE = "–"
+
+
+def title(regime: RegimeResult) -> str:
+    """What a column is called; a daemon that did not enforce is named for what it did."""
+    name = _TITLES[Regime(regime.regime)]
+    return name if regime.daemon_mode in {None, "enforce"} else f"{name} ({regime.daemon_mode})"
+
+
+def throttled(stretch: Stretch, names: Sequence[str]) -> float | None:
+    """Share of the periods in which these workloads wanted to run and were throttled, 0 to 1."""
+    chosen = [stretch.workloads[name] for name in names if name in stretch.workloads]
+    periods = sum(done.periods for done in chosen)
+    return sum(done.throttled_periods for done in chosen) / periods if periods else None
 
 
 def milliseconds(value: float | None) -> str:
@@ -51,13 +65,14 @@ def relative(before: float | None, after: float | None) -> Text:
     """Say how an amount changed, without judging it."""
     if not before or after is None:
         return Text(_NONE)
-    return Text(f"{(after / before - 1) * 100:+.0f} %".replace("-", "−"))
+    percent_more = round((after / before - 1) * 100)
+    return Text(f"{percent_more:+d} %".replace("-", "−") if percent_more else "the same")
 
 
 def comparison(before: RegimeResult, after: RegimeResult) -> list[Text]:
     """Two regimes side by side over the whole test: the demo's last screen."""
     old, new = before.total, after.total
-    lines = [_row("", TITLES[before.regime], TITLES[after.regime], Text("change"), colour=style.TITLE)]
+    lines = [_row("", title(before), title(after), Text("change"), colour=style.TITLE)]
     for name in ANSWERING:
         was, now = old.latencies[name], new.latencies[name]
         lines.append(
@@ -77,7 +92,8 @@ def comparison(before: RegimeResult, after: RegimeResult) -> list[Text]:
             f"{new.noise_core_s:.1f} core-s",
             relative(old.noise_core_s, new.noise_core_s),
         ),
-        _row("throttled periods", percent(old.throttled_ratio), percent(new.throttled_ratio)),
+        _row("throttled: services", percent(throttled(old, ANSWERING)), percent(throttled(new, ANSWERING))),
+        _row("throttled: noise", percent(throttled(old, _NOISE)), percent(throttled(new, _NOISE))),
         _row(
             "allocated (mean)",
             _milli(old.allocated_milli),
@@ -91,8 +107,8 @@ def comparison(before: RegimeResult, after: RegimeResult) -> list[Text]:
 
 
 def _row(label: str, was: str, now: str, change: Text | None = None, *, colour: str = "") -> Text:
-    line = style.line(f"  {label:21} {was:>17} {now:>17}   ", colour)
-    return line.append_text(change) if change is not None else line
+    line = style.line(f"  {label:21} {was:>17} {now:>17}", colour)
+    return line if change is None else line.append("   ").append_text(change)
 
 
 def _milli(value: float | None) -> str:
@@ -114,20 +130,20 @@ def report(result: LoadtestResult) -> list[Text]:
         style.line(
             f"Load test on {result.cpus} CPUs, seed {result.seed}, {result.arrivals} arrivals, {each} per regime"
         ),
-        style.line(f"(times × {result.time_scale:g}, rates × {result.rate_scale:g}); {result.started_at}"),
+        style.line(f"(times × {result.time_scale:.3g}, rates × {result.rate_scale:.3g}); {result.started_at}"),
     ]
     for index, phase in enumerate(result.phases):
         spikes = "" if phase.spike_rate_rps is None else f", spikes of {phase.spike_rate_rps:.3g}"
-        title = f"{phase.name}: {format_duration(round(phase.duration_s, 1))} at {phase.rate_rps:.3g} rps{spikes}"
-        lines += [style.line(), *_block(title, result.regimes, lambda regime, i=index: regime.phases[i])]  # type: ignore[misc]
+        head = f"{phase.name}: {format_duration(round(phase.duration_s, 1))} at {phase.rate_rps:.3g} rps{spikes}"
+        lines += [style.line(), *_block(head, result.regimes, lambda regime, i=index: regime.phases[i])]  # type: ignore[misc]
     if len(result.phases) > 1:
         lines += [style.line(), *_block("all phases", result.regimes, lambda regime: regime.total)]
     return lines + [note for regime in result.regimes for note in _notes(regime)]
 
 
-def _block(title: str, regimes: Sequence[RegimeResult], pick: Callable[[RegimeResult], Stretch]) -> list[Text]:
+def _block(head: str, regimes: Sequence[RegimeResult], pick: Callable[[RegimeResult], Stretch]) -> list[Text]:
     stretches = [pick(regime) for regime in regimes]
-    lines = [style.line(title, style.TITLE), _cells("", [TITLES[regime.regime] for regime in regimes], style.QUIET)]
+    lines = [style.line(head, style.TITLE), _cells("", [title(regime) for regime in regimes], style.QUIET)]
     for name in ANSWERING:
         waits = [stretch.latencies[name] for stretch in stretches]
         lines.append(
@@ -141,7 +157,8 @@ def _block(title: str, regimes: Sequence[RegimeResult], pick: Callable[[RegimeRe
             lines.append(_cells(f"{'':8} unanswered", [str(wait.unanswered) for wait in waits]))
     lines += [
         _cells("noise    work done", [f"{stretch.noise_core_s:.1f} core-s" for stretch in stretches]),
-        _cells("throttled periods", [percent(stretch.throttled_ratio) for stretch in stretches]),
+        _cells("throttled: services", [percent(throttled(stretch, ANSWERING)) for stretch in stretches]),
+        _cells("throttled: noise", [percent(throttled(stretch, _NOISE)) for stretch in stretches]),
         _cells("allocated, mean", [_milli(stretch.allocated_milli) for stretch in stretches]),
         _cells("used, mean", [_milli(stretch.used_milli) for stretch in stretches]),
         _cells("limit changes", [_changes(r, s) for r, s in zip(regimes, stretches, strict=True)]),
@@ -155,12 +172,11 @@ def _cells(label: str, values: Sequence[str], colour: str = "") -> Text:
 
 def _notes(regime: RegimeResult) -> list[Text]:
     """What a reader must know to trust the figures."""
-    title, notes = TITLES[regime.regime], []
+    name, notes = title(regime), []
     if regime.daemon_cpu_milli is not None:
         back = "the owner's limits are back" if regime.limits_restored else "the owner's limits are NOT back"
-        mode = regime.daemon_mode
-        notes.append(f"{title}: mbcasd ({mode}) used {regime.daemon_cpu_milli:.0f}m of CPU; {back} after its end")
+        notes.append(f"{name}: mbcasd used {regime.daemon_cpu_milli:.0f}m of CPU; {back} after its end")
     notes.append(
-        f"{title}: {regime.restarts} restarts; 99 % of requests sent within {regime.generator_late_p99_ms:.1f} ms"
+        f"{name}: {regime.restarts} restarts; 99 % of requests sent within {regime.generator_late_p99_ms:.1f} ms"
     )
     return [style.line(f"  {note}", style.QUIET) for note in notes]
