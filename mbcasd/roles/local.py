@@ -140,6 +140,7 @@ class _Daemon:
             recorder.start()
             self._listen(server)
             self._check_permission()
+            self._tidy_up(ledger)
             live.run(self._stop, self._until(live))
             ended_well = True
         finally:
@@ -272,6 +273,13 @@ class _Daemon:
             return
         for name, ref in self._discover().items():
             self._tree.check_writable(ref, str(name))
+
+    def _tidy_up(self, ledger: Ledger) -> None:
+        """Start from the owner's limits: a daemon that died may have left its own, or a person theirs since."""
+        if self._run_mode is not RunMode.ENFORCE or not len(ledger):
+            return
+        report = restore(ledger, self._tree.mounts)
+        log.info("the last daemon died: put back the owner's limits of %d workloads", len(report.restored))
 
     def _until(self, live: Live) -> Callable[[], bool]:
         """What ends the run, apart from signals."""
