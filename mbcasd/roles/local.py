@@ -59,6 +59,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, daemon.on_stop)
     signal.signal(signal.SIGHUP, daemon.on_reload)
+    threading.excepthook = daemon.on_thread_bug
     return daemon.run()
 
 
@@ -81,6 +82,7 @@ class _Daemon:
         self._described: dict[WorkloadId, Workload] = {}
         self._passed_at_s = self._clock.now_s()
         self._reload_wanted = False
+        self._failed = False
         self._live: Live | None = None
 
     def on_stop(self, _number: int, _frame: FrameType | None) -> None:
@@ -90,6 +92,14 @@ class _Daemon:
     def on_reload(self, _number: int, _frame: FrameType | None) -> None:
         """SIGHUP: take over the configuration with the next pass."""
         self._reload_wanted = True
+
+    def on_thread_bug(self, bug: threading.ExceptHookArgs) -> None:
+        """A bug in the record's or the server's thread stops the daemon, as one in the loop does."""
+        name = bug.thread.name if bug.thread is not None else "a thread"
+        trace = (bug.exc_type, bug.exc_value, bug.exc_traceback) if bug.exc_value is not None else None
+        log.error("a bug in %s", name, exc_info=trace)
+        self._failed = True
+        self._stop.set()
 
     def run(self) -> int:
         """Run to the end and clean up whatever happens."""
@@ -153,7 +163,7 @@ class _Daemon:
             recorder.close()
         if self._options.once and live.latest is not None:
             sys.stdout.write(msgspec.json.format(msgspec.json.encode(live.latest), indent=2).decode() + "\n")
-        return 0 if restored else 1
+        return 0 if restored and not self._failed else 1
 
     def _load(self) -> Settings:
         loaded = configfile.load(self._options.config, self._environ, {})
