@@ -128,12 +128,12 @@ def _nested(market: Market, whole: Table, price: float | None, groups: Sequence[
         seats.setdefault(i if bid.group is None else bid.group, []).append(i)
 
     first = whole.map_columns(lambda column: [fsum(column[i] for i in party) for party in seats.values()])
-    yield from residuals_of_price(
-        first._replace(
-            weight=[whole.weight[key] if isinstance(key, int) else market.group_weights.get(key, 1.0) for key in seats]
-        ),
-        price,
+    first = first._replace(
+        weight=[whole.weight[key] if isinstance(key, int) else market.group_weights.get(key, 1.0) for key in seats],
+        # Sums of sums are rounded twice.
+        leeway=TOLERANCE * max(1.0, whole.total),
     )
+    yield from residuals_of_price(first, price)
     prices = {group.name: group.price for group in groups}
     for key, party in seats.items():
         if isinstance(key, str):

@@ -56,6 +56,9 @@ def clampfill(
     if not 1 / _ORDINARY < max(rate) < _ORDINARY:
         return clampfill_by_logs(total, [log(a) for a in rate], start, low, high)
 
+    room = -fsum((*low, -total))
+    if room <= 0:
+        return _nothing_above_the_lows(rate, start, low, high)
     at, levels, rising = _breakpoints(rate, start, low, high)
     order = sorted(range(len(levels)), key=levels.__getitem__)
     if levels[order[-1]] > _ORDINARY_LEVEL:
@@ -64,7 +67,6 @@ def clampfill(
     piece = _Piece(total, rate, start, low, high, rising, list(start), list(rate))
     piece.go_down(range(len(rising)))
     change = [rate[i] for i in rising] + [-a for a in rate]
-    room = -fsum((*low, -total))
     slope = peak = fsum(piece.pace)
     steps = 0
     for event in order:
@@ -89,7 +91,16 @@ def clampfill(
         h if (x := b + a * level) > h else lo if x < lo else x  # noqa: FURB136  max() takes three times as long
         for b, a, lo, h in zip(piece.base, piece.pace, low, high, strict=True)
     ]
-    return Fill(amounts, level, log(level) if level > 0 else -inf, steps)
+    return Fill(amounts, level, _log(level), steps)
+
+
+def _nothing_above_the_lows(
+    rate: Sequence[float], start: Sequence[float], low: Sequence[float], high: Sequence[float]
+) -> Fill:
+    """Give the lows, and the level at which the first who can would rise above his."""
+    columns = zip(rate, start, low, high, strict=True)
+    level = min(((lo - c) / a for a, c, lo, h in columns if h > lo), default=inf)
+    return Fill(list(low), level, _log(level), 0)
 
 
 def _breakpoints(
@@ -177,7 +188,7 @@ def _settle(piece: _Piece, levels: Sequence[float], order: Sequence[int], steps:
             steps += 1
             came_up = True
         else:
-            return level, steps  # below the first breakpoint only if the total is below the lows: bounds cut it
+            return level, steps
 
 
 def clampfill_by_logs(
@@ -193,12 +204,18 @@ def clampfill_by_logs(
     full = [_log(high[i] - start[i]) - log_rate[i] for i in parties]
     breakpoints = sorted({level for level in (*leave, *full) if level > -inf})
 
-    def handed_out(level: float) -> float:
-        return fsum(
-            min(max(start[i] + exp(min(log_rate[i] + level, _LARGEST_EXPONENT)), low[i]), high[i]) for i in parties
+    def excess(level: float) -> float:
+        amounts = (
+            high[i]
+            if full[i] <= level
+            else low[i]
+            if leave[i] >= level
+            else start[i] + exp(min(log_rate[i] + level, _LARGEST_EXPONENT))
+            for i in parties
         )
+        return fsum((*amounts, -total))
 
-    steps = bisect_right(breakpoints, total, key=handed_out)
+    steps = bisect_right(breakpoints, 0.0, key=excess)
     at = breakpoints[steps - 1] if steps else -inf
     rising = [i for i in parties if leave[i] <= at < full[i]]
     amounts = [high[i] if full[i] <= at else low[i] for i in parties]
@@ -215,7 +232,8 @@ def clampfill_by_logs(
     slope = fsum(share.values())
     for i in rising:
         amounts[i] = min(max(start[i] + share[i] / slope * rest, low[i]), high[i])
-    level = _log(rest) - log(slope) - largest
+    # What is left may be too small for a float; the piece still begins where it begins.
+    level = max(_log(rest) - log(slope) - largest, at)
     return Fill(amounts, _exp(level), level, steps)
 
 

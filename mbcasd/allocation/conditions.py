@@ -105,18 +105,16 @@ def residuals_of_ratio(table: Table, ratio: float | None, price: float | None) -
     yield residual_of_sum(table)
     if not any(table.weight):
         table = table.of_equals()
-    if ratio is None:
-        yield misfit(table, -inf)  # right only where nothing is within anybody's reach
-    elif not 0 < ratio < inf:
-        yield inf
-    elif table.is_full():
+    if table.is_full():
         yield from residuals_of_the_full(table)
-        # The smallest ratio that satisfies everybody.
+        # The smallest ratio that satisfies everybody who has a range.
         columns = zip(table.high, table.start, table.weight, table.reach or (), strict=True)
-        needed = max(((h - d) / v / w for h, d, w, v in columns if w > 0 and v > 0), default=inf)
-        yield abs(ratio / needed - 1)
+        needed = max(((h - d) / v / w for h, d, w, v in columns if w > 0 and h > d), default=None)
+        yield _difference(ratio, needed)
+    elif ratio is None:
+        yield misfit(table, -inf)  # right only where nothing is within anybody's reach
     else:
-        yield misfit(table, log(ratio))
+        yield misfit(table, log(ratio)) if 0 < ratio < inf else inf
 
 
 def residuals_of_totals(table: Table, price: float | None) -> Iterator[float]:
@@ -215,10 +213,19 @@ def _relative(amount: float, expected: float, slack: float) -> float:
     return max(0.0, (abs(amount - expected) - slack) / max(1.0, amount))
 
 
+def _difference(said: float | None, true: float | None) -> float:
+    """How far off a claimed number is, relative; infinite if it is claimed where there is none, or not claimed."""
+    if said is None or true is None:
+        return 0.0 if said is true else inf
+    return abs(said - true) / max(1.0, true)
+
+
 def _nothing_is_shared(table: Table) -> bool:
     """Whether all have their lows and that leaves somebody with a weight without any surplus."""
     if table.total - fsum(table.low) > table.leeway + TOLERANCE * max(1.0, table.total):
         return False
+    if table.leeway:
+        return True
     columns = zip(table.start, table.low, table.high, table.weight, strict=True)
     return any(d == lo < h and w > 0 for d, lo, h, w in columns)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mbcasd.allocation.clampfill import Fill
 from mbcasd.allocation.mechanisms import Bargain, Outcome, settle
-from mbcasd.allocation.terms import Terms
+from mbcasd.allocation.terms import Terms, exceed
 from mbcasd.model.market import OverloadRule
 
 
@@ -68,7 +68,15 @@ def nested(
     Returns:
         The outcome of the whole, with the price of the first table, and that of each named group.
     """
-    everyone = Bargain(terms.capacity_milli, terms.weight, terms.start, terms.low, terms.high)
+    # Surplus is shared, not CPU: next to large floors the difference of two sums would lose its digits.
+    surplus_milli = -fsum((*terms.start, -terms.capacity_milli))
+    everyone = Bargain(
+        surplus_milli,
+        terms.weight,
+        [0.0] * len(terms.start),
+        [lo - d for lo, d in zip(terms.low, terms.start, strict=True)],
+        [h - d for h, d in zip(terms.high, terms.start, strict=True)],
+    )
     if terms.starved and rule is OverloadRule.PROPORTIONAL:
         everyone = everyone._replace(reach=terms.floor, q=1.0)
 
@@ -77,25 +85,30 @@ def nested(
 
     first = everyone._replace(
         weight=[party.weight for party in parties],
-        start=summed(everyone.start),
+        start=[0.0] * len(parties),
         low=summed(everyone.low),
         high=summed(everyone.high),
         reach=None if everyone.reach is None else summed(everyone.reach),
     )
+    # Sums of sums are rounded twice, but whether everybody can be full is known exactly.
+    if not exceed(terms.high, terms.capacity_milli):
+        first = first._replace(total=inf)
+    elif not exceed(first.high, surplus_milli):
+        first = first._replace(total=nextafter(fsum(first.high), -inf))
     between = settle(first, rise=rise)
-    amounts = list(terms.low)
+    surplus = list(everyone.low)
     steps = between.steps
     groups = []
-    columns = zip(parties, between.amounts, first.start, first.low, first.high, strict=True)
-    for party, milli, start, low, high in columns:
+    for party, share_milli, low, high in zip(parties, between.amounts, first.low, first.high, strict=True):
         if party.name is None:
-            amounts[party.members[0]] = milli
+            surplus[party.members[0]] = share_milli
             continue
-        # Sums of a group are rounded; one ulp decides on which side of "full" or "nothing" it stands.
-        aside = inf if milli >= high else -inf if milli <= low == start else milli
-        inside = settle(everyone.seat(party.members, nextafter(milli, aside)), rise=rise)
-        for i, amount in zip(party.members, inside.amounts, strict=True):
-            amounts[i] = amount
+        # Sums are rounded, but a group that stands at a bound stands there exactly.
+        total = inf if share_milli >= high else -inf if share_milli <= low else share_milli
+        inside = settle(everyone.seat(party.members, total), rise=rise)
+        for i, milli in zip(party.members, inside.amounts, strict=True):
+            surplus[i] = milli
         steps += inside.steps
         groups.append(GroupOutcome(party.name, party.members, inside.price))
+    amounts = [min(max(d + s, lo), h) for d, s, lo, h in zip(terms.start, surplus, terms.low, terms.high, strict=True)]
     return Outcome(amounts, between.price, None, steps), groups

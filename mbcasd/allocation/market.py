@@ -144,7 +144,7 @@ def _bindings(market: Market, terms: Terms, amounts: Sequence[float]) -> list[Bi
     ]
     natural = floor if terms.starved else cap
     if terms.scant:
-        return [Binding.MINIMUM] * len(held)
+        return [Binding.FLOOR if x >= d else Binding.MINIMUM for x, d in zip(amounts, floor, strict=True)]
     if high is not natural:
         for i, binding in enumerate(held):
             if binding is at_high and high[i] < natural[i]:

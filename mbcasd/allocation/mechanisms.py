@@ -47,17 +47,30 @@ class Bargain(NamedTuple):
     p: float = 1.0
     q: float = 0.0
 
-    def seat(self, parties: Sequence[int], total: float, *, equal: bool = False) -> "Bargain":
-        """Let only some parties bargain, by weight or as equals."""
-        return Bargain(
-            total,
-            [1.0] * len(parties) if equal else [self.weight[i] for i in parties],
-            [self.start[i] for i in parties],
-            [self.low[i] for i in parties],
-            [self.high[i] for i in parties],
-            None if self.reach is None else [self.reach[i] for i in parties],
-            self.p,
-            self.q,
+    def seat(self, parties: Sequence[int], total: float) -> "Bargain":
+        """Put some parties at a table of their own."""
+        return self._replace(
+            total=total,
+            weight=[self.weight[i] for i in parties],
+            start=[self.start[i] for i in parties],
+            low=[self.low[i] for i in parties],
+            high=[self.high[i] for i in parties],
+            reach=None if self.reach is None else [self.reach[i] for i in parties],
+        )
+
+    def among(self, rising: Sequence[bool], amounts: Sequence[float], *, equal: bool) -> "Bargain":
+        """Let only some parties rise, by weight or as equals; all others stay at the amounts they have.
+
+        They stay at the table: to take off what they have would round what is left.
+        """
+        columns = zip(rising, amounts, self.start, self.high, strict=True)
+        start_and_high = [(d, h) if rises else (x, x) for rises, x, d, h in columns]
+        return self._replace(
+            weight=[w if rises and not equal else 1.0 for rises, w in zip(rising, self.weight, strict=True)],
+            start=[d for d, _ in start_and_high],
+            low=amounts,
+            high=[h for _, h in start_and_high],
+            reach=self.reach and [v if rises else 1.0 for rises, v in zip(rising, self.reach, strict=True)],
         )
 
 
@@ -93,7 +106,7 @@ def kalai_smorodinsky(terms: Terms, *, truncate: bool) -> Outcome:
             (
                 (h - d) / v / w
                 for h, d, v, w in zip(terms.high, terms.start, reach, bargain.weight, strict=True)
-                if w > 0 and v > 0
+                if w > 0 and h > d
             ),
             default=inf,
         )
@@ -131,7 +144,7 @@ def overload(terms: Terms, rule: OverloadRule) -> Outcome:
     bargain = Bargain(terms.capacity_milli, terms.weight, terms.start, terms.low, terms.high)
     if rule is OverloadRule.PROPORTIONAL:
         bargain = bargain._replace(reach=terms.floor, q=1.0)
-    if terms.scant or not exceed((terms.capacity_milli,), fsum(terms.low)):
+    if terms.scant:
         return Outcome(list(terms.low), None, None, 0)
     return settle(bargain)
 
@@ -186,30 +199,21 @@ def share(bargain: Bargain, rise: Callable[[Bargain], Fill] | None = None) -> Fi
     amounts = list(low)
     level, log_level, steps = inf, inf, 0
     for equal in (False, True):
-        parties = [i for i, w in enumerate(weight) if (w == 0) is equal and high[i] > low[i]]
-        table = bargain.seat(parties, _left(bargain.total, amounts, parties), equal=equal)
+        rising = [(w == 0) is equal and h > lo for w, lo, h in zip(weight, low, high, strict=True)]
+        table = bargain.among(rising, amounts, equal=equal)
         if not exceed(table.high, table.total):
             fill = Fill(list(table.high), inf, inf, 0)
         elif table.reach is not None and min(table.reach) <= 0:
-            fill = Fill(list(table.low), 0.0, -inf, 0)  # nothing is within reach: there is no surplus
+            fill = Fill(amounts, 0.0, -inf, 0)  # nothing is within reach: there is no surplus
         else:
             fill = rise(table)
-        for i, amount in zip(parties, fill.amounts, strict=True):
-            amounts[i] = amount
+        amounts = fill.amounts
         steps += fill.steps
         if not equal:
             level, log_level = fill.level, fill.log_level
         if fill.log_level < inf:
             break
     return Fill(amounts, level, log_level, steps)
-
-
-def _left(total: float, amounts: Sequence[float], parties: Sequence[int]) -> float:
-    """Say what is left for some parties when all others keep what they have."""
-    others = list(amounts)
-    for i in parties:
-        others[i] = 0.0
-    return -fsum((*others, -total))
 
 
 def rise_together(bargain: Bargain) -> Fill:
@@ -240,15 +244,14 @@ def _utilitarian(bargain: Bargain) -> Outcome:
     worth = list(weight) if reach is None else [w / v if v > 0 else 0.0 for w, v in zip(weight, reach, strict=True)]
     waiting = sorted((i for i in range(len(low)) if high[i] > low[i]), key=lambda i: -worth[i])
     amounts = list(low)
-    surplus = exceed((bargain.total,), fsum(bargain.start))
+    surplus = fsum((*bargain.start, -bargain.total)) < 0
     steps = 0
     for value, tied in groupby(waiting, key=worth.__getitem__):
-        parties = list(tied)
-        table = bargain.seat(parties, _left(bargain.total, amounts, parties), equal=True)
-        fill = share(table._replace(reach=None))
+        served = set(tied)
+        table = bargain.among([i in served for i in range(len(low))], amounts, equal=True)
+        fill = share(table._replace(reach=None, q=0.0))
+        amounts = fill.amounts
         steps += 1
-        for i, amount in zip(parties, fill.amounts, strict=True):
-            amounts[i] = amount
         if fill.log_level < inf:
             return Outcome(amounts, value if surplus or value == 0 else None, None, steps)
     return Outcome(amounts, 0.0, None, steps)

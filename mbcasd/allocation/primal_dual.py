@@ -9,13 +9,15 @@ factor lowers demand by at most that factor (algorithms §1.6 has the proof). Mo
 takes up to thousands of rounds.
 """
 
-from math import exp, fsum, inf, log
+from collections.abc import Sequence
+from math import exp, fsum, log
+from typing import NamedTuple
 
 from mbcasd.allocation.clampfill import Fill
 from mbcasd.allocation.mechanisms import Bargain, Outcome, rise_together, settle
-from mbcasd.allocation.terms import Terms
+from mbcasd.allocation.terms import Terms, exceed
 
-# A market whose weights differ by more has prices that no float can step between.
+# Weights that differ by more, or that much less to share, make prices that no float can step between.
 _WIDEST_WEIGHTS = 1e100
 # Demand meets supply to this, relative; sums of a thousand floats are off by less.
 _CLEARED = 1e-14
@@ -48,48 +50,63 @@ def tatonnement(bargain: Bargain) -> Fill:
     if it brings demand closer. So the last rounds are exact instead of ever smaller.
 
     Args:
-        bargain: Positive weights, highs that sum to more than the total.
+        bargain: Positive weights, highs that sum to more than the total. Where it has claims, whoever claims more
+            weighs more in proportion.
     """
-    total, weight, start, low = bargain[:4]
-    supply = -fsum((*start, -total))
-    if supply <= 0:
-        return Fill(list(low), 0.0, -inf, 0)
-    if max(weight) > _WIDEST_WEIGHTS * min(weight):
-        return rise_together(bargain)
+    weight = bargain.weight
+    if bargain.q:
+        weight = [w * v for w, v in zip(weight, bargain.reach or (), strict=True)]
+    supply = -fsum((*bargain.start, -bargain.total))
+    ordinary = max(weight) <= _WIDEST_WEIGHTS * min(weight) and supply > max(weight) / _WIDEST_WEIGHTS
+    if ordinary and exceed((bargain.total,), fsum(bargain.low)):
+        columns = zip(bargain.start, bargain.low, bargain.high, weight, strict=True)
+        level, rounds = _find_level(supply, [_Buyer(w, lo - d, h - d) for d, lo, h, w in columns])
+        amounts = [
+            min(max(d + w * level, lo), h)
+            for w, d, lo, h in zip(weight, bargain.start, bargain.low, bargain.high, strict=True)
+        ]
+        return Fill(amounts, level, log(level), rounds)
+    # Nothing above the lows, so there is no price to look for; or it lies where no float can step.
+    return rise_together(bargain)
 
-    log_price = log(fsum(weight)) - log(supply)
-    level, amounts = exp(-log_price), _answer(bargain, exp(-log_price))
-    excess = fsum((*amounts, -total))
+
+class _Buyer(NamedTuple):
+    """One party, in surplus: what it takes at a price is weight/price, within bounds."""
+
+    weight: float
+    least: float
+    most: float
+
+    def wants(self, level: float) -> float:
+        """What it takes at a price of 1/level."""
+        return min(max(self.weight * level, self.least), self.most)
+
+
+def _find_level(supply: float, buyers: Sequence[_Buyer]) -> tuple[float, int]:
+    """Name prices until demand meets supply; return 1/price and the number of answers that were heard."""
+    level = supply / fsum(buyer.weight for buyer in buyers)
+    excess = _excess(buyers, level, supply)
     rounds = 1
-    while abs(excess) > _CLEARED * max(total, supply) and rounds < _MOST_ROUNDS:
-        step_level = exp(-next_log_price(-log(level), supply + excess, supply))
-        # In exact numbers each step brings demand closer; where rounding stops that, the price is found.
-        best = (abs(excess), level, amounts)
-        for candidate in (step_level, _leap(bargain, level)):
-            answer = _answer(bargain, candidate)
-            rounds += 1
-            best = min(best, (abs(fsum((*answer, -total))), candidate, answer))
-        if best[1] == level:
+    while abs(excess) > _CLEARED * supply and rounds < _MOST_ROUNDS:
+        step = exp(-next_log_price(-log(level), supply + excess, supply))
+        offers = [(_excess(buyers, named, supply), named) for named in (step, _leap(buyers, level, supply))]
+        rounds += len(offers)
+        closest, next_level = min(offers, key=lambda offer: abs(offer[0]))
+        # In exact numbers every step brings demand closer, or leaves it where all are at bounds.
+        if abs(closest) > abs(excess) or next_level == level:
             break
-        level, amounts = best[1:]
-        excess = fsum((*amounts, -total))
-    return Fill(amounts, level, log(level), rounds)
+        excess, level = closest, next_level
+    # Not everybody can be full, by however little; so the level is not above the last one at which somebody fills.
+    return min(level, max(buyer.most / buyer.weight for buyer in buyers if buyer.most > buyer.least)), rounds
 
 
-def _answer(bargain: Bargain, level: float) -> list[float]:
-    """What everyone takes at a price of 1/level: where his weight per millicore of surplus equals it."""
-    _, weight, start, low, high, *_ = bargain
-    return [min(max(d + w * level, low_), h) for w, d, low_, h in zip(weight, start, low, high, strict=True)]
+def _excess(buyers: Sequence[_Buyer], level: float, supply: float) -> float:
+    return fsum((*(buyer.wants(level) for buyer in buyers), -supply))
 
 
-def _leap(bargain: Bargain, level: float) -> float:
+def _leap(buyers: Sequence[_Buyer], level: float, supply: float) -> float:
     """The level that would clear if those who are inside their bounds stayed inside, and only those moved."""
-    total, weight, start, low, high = bargain[:5]
-    held, pace = [], []
-    for w, d, low_, h in zip(weight, start, low, high, strict=True):
-        inside = low_ <= d + w * level < h
-        held.append(d if inside else low_ if d + w * level < low_ else h)
-        pace.append(w if inside else 0.0)
-    slope = fsum(pace)
-    leap = -fsum((*held, -total)) / slope if slope > 0 else level
+    inside = [buyer.weight for buyer in buyers if buyer.least <= buyer.weight * level < buyer.most]
+    held = [buyer.wants(level) for buyer in buyers if not buyer.least <= buyer.weight * level < buyer.most]
+    leap = -fsum((*held, -supply)) / fsum(inside) if inside else level
     return leap if leap > 0 else level

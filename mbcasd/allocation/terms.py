@@ -27,7 +27,7 @@ class Terms(NamedTuple):
     high: list[float]
     mode: Mode
     starved: bool = False  # not even the floors fit: an overload rule divides, on claims instead of bids
-    scant: bool = False  # nor do the minima: they were scaled to fit, and the lows are the answer
+    scant: bool = False  # and no more than the minima, scaled if they must be: the lows are the answer
 
     def reach_milli(self) -> list[float]:
         """Say how far above its start each could get if all others stayed at theirs: v = min(u, S)."""
@@ -72,11 +72,12 @@ def terms_of(market: Market) -> Terms:
     if starved:
         return _claims(market, floor, cap, weight, start)
     minimum = market.options.minimum_milli
-    if minimum > min(start):
-        raised = [d if d > minimum else min(minimum, h) for d, h in zip(start, high, strict=True)]
-        low = low if exceed(raised, capacity_milli) else raised
+    if minimum > min(start, default=minimum):
+        low = [d if d > minimum else min(minimum, h) for d, h in zip(start, high, strict=True)]
+        if exceed(low, capacity_milli):
+            return Terms(capacity_milli, floor, cap, weight, start, start, high, mode)
     if lower.count(None) < len(bids):
-        raised = [d if low_ is None or low_ < d else min(low_, h) for d, low_, h in zip(low, lower, high, strict=True)]
+        raised = [d if lo is None or lo < d else min(lo, h) for d, lo, h in zip(low, lower, high, strict=True)]
         low = low if exceed(raised, capacity_milli) else raised
     return Terms(capacity_milli, floor, cap, weight, start, low, high, mode)
 
@@ -89,9 +90,11 @@ def _claims(market: Market, floor: list[float], cap: list[float], weight: list[f
     """
     capacity_milli = market.capacity_milli
     low, high = [min(market.options.minimum_milli, d) for d in start], start
-    scant = exceed(low, capacity_milli)
-    if scant:
+    scant = fsum((*low, -capacity_milli)) >= 0
+    if exceed(low, capacity_milli):
         share = capacity_milli / fsum(low)
-        low = high = [milli * share for milli in low]
+        low = [milli * share for milli in low]
+    if scant:
+        high = low
     nothing = [0.0] * len(start)
     return Terms(capacity_milli, floor, cap, weight, nothing, low, high, Mode.OVERLOADED, starved=True, scant=scant)
