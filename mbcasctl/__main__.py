@@ -20,10 +20,6 @@ def main() -> None:
     except MbcasError as err:
         _complain(str(err))
         sys.exit(exits.FAILED)
-    except BrokenPipeError:
-        # The reader went away (`mbcasctl … | head`): nothing is wrong, and nothing more can be said.
-        sys.stderr.close()
-        sys.exit(exits.DONE)
 
 
 def _complain(message: str) -> None:

@@ -3,11 +3,14 @@
 Data goes to stdout, messages to stderr. Rich is imported where something is drawn.
 """
 
+import os
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+from mbcasctl import exits
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +35,12 @@ def console() -> "Console":
     """Where data goes: stdout, with colour only on a terminal and without NO_COLOR."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    class DataConsole(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            stop_without_reader()
+
+    return DataConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def error_console() -> "Console":
@@ -50,6 +58,18 @@ def print_data(value: Any, output: OutputFormat) -> None:  # noqa: ANN401
     import msgspec
 
     if output is OutputFormat.YAML:
-        print(msgspec.yaml.encode(msgspec.to_builtins(value)).decode(), end="")  # noqa: T201
+        written = msgspec.yaml.encode(msgspec.to_builtins(value)).decode()
     else:
-        print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())  # noqa: T201
+        written = msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+    try:
+        print(written, end="", flush=True)  # noqa: T201
+    except BrokenPipeError:
+        stop_without_reader()
+
+
+def stop_without_reader() -> NoReturn:
+    """End well: whoever read stdout has gone (`mbcasctl … | head`), so nothing is wrong, nor more to be said."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())  # else the interpreter complains when it flushes at the end
+    os.close(nowhere)
+    raise SystemExit(exits.DONE)

@@ -35,7 +35,9 @@ def top(
         str | None,
         typer.Option("--since", metavar="DURATION", help="How far back left and right go in a record (10m)."),
     ] = None,
-    interval: Annotated[str, typer.Option("--interval", "-i", help="Time between two pictures: 1s, 500ms.")] = "1s",
+    interval: Annotated[
+        str, typer.Option("--interval", "-i", metavar="DURATION", help="Time between two pictures: 1s, 500ms.")
+    ] = "1s",
     sort: Annotated[Sort, typer.Option("--sort", "-s", help="What comes first.")] = Sort.THROTTLED,
     reverse: Annotated[bool, typer.Option("--reverse", "-r", help="Turn the order round.")] = False,
     filter_words: Annotated[
@@ -46,7 +48,7 @@ def top(
     ] = False,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """Watch a node live: who uses, needs and gets how much CPU, and what holds it.
+    """Watch a node live: who needs how much CPU, and what holds it.
 
     Keys: s sort, r reverse, / filter, j k or arrows select, e explain, n node, p pause, ? help, q quit.
     """
@@ -101,7 +103,9 @@ def _print_once(snapshot: "NodeSnapshot", state: "TopState", output: OutputForma
     width = shutil.get_terminal_size((80, 24)).columns
     if output is OutputFormat.WIDE:
         width = max(width, _WIDE)
-    console().print(frame(snapshot, width, None, state, glyphs=ansi.glyphs()), soft_wrap=True)
+    out = console()
+    out.width = width  # its own may be smaller, and it would cut
+    out.print(frame(snapshot, width, None, state, glyphs=ansi.glyphs()))
 
 
 def _watch(source: "Source", state: "TopState", interval_s: float) -> None:

@@ -58,17 +58,17 @@ def screen(status: NodeStatus, glyphs: Glyphs = UNICODE) -> RenderableType:
     """The verdict as people read it: what the node is, how it does, what is wrong."""
     node = status.node
     up = text.age(node.taken_wall_s - node.started_wall_s, glyphs)
-    title = style.line(f"mbcasd {text.clean(node.version, glyphs)} on {text.clean(node.node, glyphs)}", style.TITLE)
+    title = Text(f"mbcasd {text.clean(node.version, glyphs)} on {text.clean(node.node, glyphs)}", style=style.TITLE)
     title.append(f"  {text.clean(node.run_mode, glyphs)}, running for {up}")
-    drawn = [title, style.line()]
+    drawn = [title, Text("")]
     for name, value in _facts(status, glyphs):
-        line = style.line(f"  {name:<11}", style.KEY)
+        line = Text(f"  {name:<11}", style=style.KEY)
         line.append(Text(text.clean(value, glyphs), style="not bold"))
         drawn.append(line)
-    drawn.append(style.line())
-    drawn += [style.line(f"{glyphs.no} {text.clean(problem, glyphs)}", style.BAD) for problem in status.problems]
+    drawn.append(Text(""))
+    drawn += [Text(f"{glyphs.no} {text.clean(problem, glyphs)}", style=style.BAD) for problem in status.problems]
     if status.healthy:
-        drawn.append(style.line(f"{glyphs.yes} healthy", style.GOOD))
+        drawn.append(Text(f"{glyphs.yes} healthy", style=style.GOOD))
     return Group(*drawn)
 
 

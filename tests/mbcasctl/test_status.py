@@ -41,6 +41,14 @@ def test_a_daemon_that_manages_nothing_is_not_healthy() -> None:
     assert "no workload is managed" in plain(judge(a_picture(market_mode=None, decided_wall_s=None), None))
 
 
+def test_a_long_problem_is_wrapped_and_not_cut() -> None:
+    problem = "something is wrong " * 30 + "at the end"
+    output = io.StringIO()
+    Console(file=output, width=80).print(screen(judge(a_picture(*a_shop(), problems=(problem,)), None)))
+
+    assert "at the end" in " ".join(output.getvalue().split())
+
+
 def test_only_the_first_sufferers_are_named() -> None:
     status = judge(a_picture(*(a_busy_row(f"w{at}") for at in range(9))), None)
 
