@@ -17,7 +17,7 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
     export DEBIAN_FRONTEND=noninteractive
     apt-get -qq update || echo "    the package lists could not all be refreshed; trying with what is there" >&2
     # shellcheck disable=SC2086 # a list of names, split on purpose
-    apt-get -qq install -y --no-install-recommends $missing </dev/null
+    apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends $missing </dev/null >/dev/null
     exit 0
 fi
 echo "missing:$missing" >&2
