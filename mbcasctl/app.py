@@ -11,6 +11,7 @@ from mbcasctl.commands import (
     config,
     demo,
     explain,
+    inspect,
     loadtest,
     restore,
     solve,
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command("solve")(solve.solve)
 app.command("completion")(completion.completion)
 app.command("top")(top.top)
+app.command("inspect")(inspect.inspect)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("restore")(restore.restore)
