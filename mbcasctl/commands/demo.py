@@ -72,6 +72,10 @@ def demo(
     out.print(f"Same {schedule.duration_s:.0f} s of load, twice, on this machine (real cgroups, real processes):\n")
     for line in loadtest_report.comparison(fixed, mbcas):
         out.print(line)
+    disturbed = loadtest_report.disturbance(result.regimes, result.cpus)
+    if disturbed is not None:
+        out.print()
+        out.print(disturbed)
     restored = mbcas.limits_restored
     out.print(
         f"\n{'Everything is as it was before' if restored else 'NOT all limits came back by themselves'}: "

@@ -73,13 +73,18 @@ def conduct(
 
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
-    """Make a folder that is removed at the end, and remove those of tests that were killed."""
+    """Make a folder that is removed at the end."""
+    remove_stale_folders()
+    with tempfile.TemporaryDirectory(prefix=f"mbcas-demo-{os.getpid()}-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def remove_stale_folders() -> None:
+    """Remove this user's folders of tests that were killed."""
     for old in Path(tempfile.gettempdir()).glob("mbcas-demo-*"):
         match = _FOLDER.fullmatch(old.name)
         if match and not Path(f"/proc/{match[1]}").exists() and old.lstat().st_uid == os.geteuid():
             shutil.rmtree(old, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"mbcas-demo-{os.getpid()}-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
 
 
 def choose_cpus() -> tuple[int, ...]:

@@ -6,7 +6,7 @@ here draws: whoever wants to show progress is told four times per second.
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,9 @@ from mbcasctl.loadtest.traffic import Sent
 from mbcasctl.loadtest.watch import Watcher
 from mbcasctl.loadtest.workloads import WORKLOADS, Regime, limits_milli
 from mbcasd import __version__
+from mbcasd.model.readings import NodeReading
 from mbcasd.model.snapshot import NodeSnapshot
+from mbcasd.sensing.capacity import NodeReader
 from mbcasd.sensing.tree import CgroupTree
 from mbcasd.units import MILLI_PER_CPU
 
@@ -107,19 +109,24 @@ class _Regime:
             if self._regime is Regime.MBCAS:
                 daemon = stack.enter_context(self._daemon())
             watcher = stack.enter_context(Watcher(self._tree, rig.cgroups.path, [spec.name for spec in WORKLOADS]))
+            node = stack.enter_context(closing(NodeReader()))
+            node.read()
             started_cpu_s = daemon.cpu_s() if daemon else None
             start_s = time.monotonic() + _LEAD_S
             rig.start_sending(plan.schedule.offsets_s, start_at_s=start_s, drain_s=plan.drain_s)
             sent = self._follow(watcher, daemon, start_s, show, number=number, of=of)
+            node_used = node.read()
             daemon_cpu_milli = _cpu_milli(started_cpu_s, daemon.cpu_s() if daemon else None, start_s)
             restored = self._end(daemon) if daemon else None
+        total = self._stretch(watcher, sent, start_s, None)
         return RegimeResult(
             regime=self._regime.value,
             limits_milli=dict(self._owner),
             phases=tuple(self._stretch(watcher, sent, start_s, index) for index in range(len(plan.schedule.phases))),
-            total=self._stretch(watcher, sent, start_s, None),
+            total=total,
             restarts=sum(1 for name, pid in rig.pids.items() if before[name] != pid),
             generator_late_p99_ms=percentile(sorted(sent.late_s), 0.99) * 1000 if sent.late_s else 0.0,
+            others_milli=self._others_milli(node_used, total.used_milli + (daemon_cpu_milli or 0.0)),
             daemon_mode=plan.daemon_mode if daemon else None,
             daemon_cpu_milli=daemon_cpu_milli,
             limits_restored=restored,
@@ -180,6 +187,12 @@ class _Regime:
         with Watcher(self._tree, self._rig.cgroups.path, list(self._owner)) as after:
             limits = after.latest.limits_milli
         return all(limits[name] == milli for name, milli in self._owner.items())
+
+    def _others_milli(self, node: NodeReading, ours_milli: float) -> float | None:
+        """What all other processes used of the same CPUs; None where theirs cannot be told apart."""
+        if node.usage_milli is None or node.cpu_milli != len(self._plan.cpus) * MILLI_PER_CPU:
+            return None
+        return max(0.0, node.usage_milli - ours_milli)
 
     def _stretch(self, watcher: Watcher, sent: Sent, start_s: float, index: int | None) -> Stretch:
         schedule = self._plan.schedule

@@ -64,6 +64,7 @@ class RegimeResult:
     total: Stretch
     restarts: int  # services whose process is not the one that it was
     generator_late_p99_ms: float  # how late requests were sent; it is part of their wait
+    others_milli: float | None = None  # what the rest of the machine used, mean; None where the test had its CPUs apart
     daemon_mode: str | None = None  # mbcas: the daemon's mode
     daemon_cpu_milli: float | None = None  # mbcas: what the daemon itself used, mean
     limits_restored: bool | None = None  # mbcas: whether the owner's limits were back after the daemon's end

@@ -11,10 +11,13 @@ from mbcasctl.loadtest.figures import SLO_S
 from mbcasctl.loadtest.results import LoadtestResult, RegimeResult, Stretch
 from mbcasctl.loadtest.workloads import ANSWERING, NOISE, Regime
 from mbcasctl.views import style
-from mbcasd.units import format_duration
+from mbcasd.units import MILLI_PER_CPU, format_duration
 
 _TITLES = {Regime.FIXED: "fixed limits", Regime.GENEROUS: "generous limits", Regime.MBCAS: "MBCAS"}
 _NOISE = tuple(spec.name for spec in NOISE)
+
+# The share of the CPUs that the rest of the machine may use without a word.
+_QUIET = 0.15
 
 # Smaller differences between two runs say nothing.
 _SAME_WITHIN = 0.05
@@ -106,6 +109,15 @@ def comparison(before: RegimeResult, after: RegimeResult) -> list[Text]:
     return lines
 
 
+def disturbance(regimes: Sequence[RegimeResult], cpus: int) -> Text | None:
+    """What to say when the rest of the machine was so busy that the figures show it; None when it was not."""
+    others_milli = max((regime.others_milli or 0.0 for regime in regimes), default=0.0)
+    if others_milli < _QUIET * cpus * MILLI_PER_CPU:
+        return None
+    words = f"Not a quiet machine: other processes used up to {others_milli:.0f}m of {cpus * MILLI_PER_CPU}m meanwhile."
+    return style.line(words, style.HELD)
+
+
 def _row(label: str, was: str, now: str, change: Text | None = None, *, colour: str = "") -> Text:
     line = style.line(f"  {label:21} {was:>17} {now:>17}", colour)
     return line if change is None else line.append("   ").append_text(change)
@@ -138,7 +150,9 @@ def report(result: LoadtestResult) -> list[Text]:
         lines += [style.line(), *_block(head, result.regimes, lambda regime, i=index: regime.phases[i])]  # type: ignore[misc]
     if len(result.phases) > 1:
         lines += [style.line(), *_block("all phases", result.regimes, lambda regime: regime.total)]
-    return lines + [note for regime in result.regimes for note in _notes(regime)]
+    lines += [note for regime in result.regimes for note in _notes(regime)]
+    disturbed = disturbance(result.regimes, result.cpus)
+    return lines if disturbed is None else [*lines, disturbed]
 
 
 def _block(head: str, regimes: Sequence[RegimeResult], pick: Callable[[RegimeResult], Stretch]) -> list[Text]:

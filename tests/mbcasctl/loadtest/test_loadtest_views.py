@@ -52,8 +52,8 @@ SCREEN = """\
 
 WORKLOAD                            USAGE  LIMIT  THROT   NEED  HELD BY
 worker-b   ████▍      │              400m  1000m  60.0%  1240m  price
-gateway    █ │                       100m   200m   0.0%
-noise-0    ███████████               1000m      –   0.0%
+gateway    █▏│                       100m   200m   0.0%
+noise-0    ███████████              1000m      –   0.0%
 """
 
 
@@ -151,6 +151,15 @@ def test_a_daemon_that_only_observed_is_not_called_enforcing():
     watched = replace(a_regime("mbcas", slow_s=0.1), daemon_mode="observe")
 
     assert loadtest_report.title(watched) == "MBCAS (observe)"
+
+
+def test_a_busy_machine_is_named_because_it_is_in_the_figures():
+    quiet, busy = a_regime("fixed", slow_s=0.1), replace(a_regime("mbcas", slow_s=0.1), others_milli=700.0)
+
+    assert loadtest_report.disturbance([quiet, replace(busy, others_milli=100.0)], 2) is None
+    words = loadtest_report.disturbance([quiet, busy], 2)
+    assert words is not None
+    assert words.plain == "Not a quiet machine: other processes used up to 700m of 2000m meanwhile."
 
 
 def test_nothing_measured_is_a_dash_and_not_a_zero():
