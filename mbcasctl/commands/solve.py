@@ -1,5 +1,74 @@
-"""`mbcasctl solve`."""
+"""`mbcasctl solve`: what a market would give everybody, with the proof; changes nothing."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mbcasctl import exits
+from mbcasctl.session import OutputFormat, OutputOption
+from mbcasctl.sources.options import SocketOption, UrlOption
+
+if TYPE_CHECKING:
+    from mbcasctl.problems import Problems
+
+# What `-o wide` takes, whether or not the terminal has it.
+_WIDE_CELLS = 160
 
 
-def solve() -> None:
-    """Show what the market would give each workload."""
+def solve(
+    file: Annotated[
+        str | None,
+        typer.Option("--file", "-f", metavar="FILE", help="Problem to solve: JSON, YAML or TOML; - for stdin."),
+    ] = None,
+    from_node: Annotated[
+        bool, typer.Option("--from-node", help="Solve the market of a node as its daemon sees it now.")
+    ] = False,
+    socket: SocketOption = None,
+    url: UrlOption = None,
+    dry_run: Annotated[  # noqa: ARG001  this command knows no other way; the flag lets people say so
+        bool, typer.Option("--dry-run", help="Change nothing, which is all that this command ever does.")
+    ] = True,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Show what a market gives each agent: allocation, regime, price, what holds whom, and the proof.
+
+    Exit code 0: solved; 2: the problem is wrong, and nothing is printed; 3: a proof does not hold.
+    """
+    from mbcasctl.session import print_data
+    from mbcasctl.views import solution
+    from mbcasd.allocation.market import clear
+
+    asked = _asked(file, socket, url, from_node=from_node)
+    clearings = [clear(market) for market in asked.markets]
+    if output in {OutputFormat.JSON, OutputFormat.YAML}:
+        solutions = [solution.as_data(clearing) for clearing in clearings]
+        print_data({"solutions": solutions} if asked.batch else solutions[0], output)
+    else:
+        from mbcasctl.session import console
+        from mbcasctl.terminal import ansi
+
+        screen, glyphs, wide = console(), ansi.glyphs(), output is OutputFormat.WIDE
+        screen.width = max(screen.width, _WIDE_CELLS) if wide else screen.width
+        for i, (market, clearing) in enumerate(zip(asked.markets, clearings, strict=True)):
+            if asked.batch:
+                screen.print("" if i == 0 else "\n", f"problems[{i}]", sep="", style="bold", markup=False)
+            screen.print(solution.as_screen(market, clearing, glyphs, width=screen.width, wide=wide))
+    if not all(clearing.certificate.holds for clearing in clearings):
+        raise typer.Exit(exits.NOT_HEALTHY)
+
+
+def _asked(file: str | None, socket: str | None, url: str | None, *, from_node: bool) -> "Problems":
+    from mbcasctl.problems import Problems, load
+    from mbcasd.errors import ConfigError
+
+    if (file is None) is not from_node:
+        raise ConfigError("name one problem: -f FILE (- for stdin), or --from-node")
+    if file is not None:
+        if socket is not None or url is not None:
+            raise ConfigError("--socket and --url belong to --from-node")
+        return load(file)
+
+    from mbcasctl.sources import open_source
+    from mbcasctl.sources.asked import market_of
+
+    return Problems(markets=(market_of(open_source(socket, url).snapshot()),), batch=False)

@@ -17,6 +17,8 @@ from mbcasd.model.market import Allocation, Binding, Clearing, GroupClearing, Ma
 _AT_BOUND = 1e-12
 # Sums and products of numbers beyond this leave the range of a float, and no machine has so many CPUs.
 LARGEST = 1e100
+# Beyond this many steps a float no longer counts every one.
+_MOST_STEPS = 2**53
 
 
 def check(market: Market, where: str = "") -> None:
@@ -48,6 +50,11 @@ def check(market: Market, where: str = "") -> None:
     options = market.options
     _check_number(f"{where}options.minimum_milli", options.minimum_milli)
     _check_number(f"{where}options.quantum_milli", options.quantum_milli)
+    largest_milli = max(market.capacity_milli, *(bid.cap_milli for bid in market.bids))
+    if 0 < options.quantum_milli < largest_milli / _MOST_STEPS:
+        raise BadProblem(
+            f"{where}options.quantum_milli {options.quantum_milli:g} is too fine for {largest_milli:g} millicores"
+        )
     if not options.alpha >= 0:
         raise BadProblem(f'{where}options.alpha {options.alpha:g} must be a number of at least 0, or "inf"')
 
