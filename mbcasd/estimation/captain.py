@@ -30,6 +30,8 @@ _SMALLEST_STEP = 0.5
 _LARGEST_STEP = 2.0
 _SLACK_S = 0.01
 _SECOND_S = 0.95
+_DECIDE_SAMPLES = 10
+_IDLE_MILLI = 1.0
 
 
 class Constants(NamedTuple):
@@ -37,6 +39,7 @@ class Constants(NamedTuple):
 
     target_ratio: float  # share of wall time in throttled periods
     period_s: float
+    idle_decay: bool
 
 
 class State(NamedTuple):
@@ -54,7 +57,7 @@ class State(NamedTuple):
 
 def start(settings: LawSettings) -> State:
     """Know nothing yet."""
-    return State(Constants(target_ratio(settings), settings.period_s))
+    return State(Constants(target_ratio(settings), settings.period_s, settings.cost.idle_decay))
 
 
 def observe(state: State, interval: Interval, situation: Situation) -> tuple[State, Proposal]:
@@ -109,16 +112,25 @@ def _decide(state: State, situation: Situation) -> tuple[State, Proposal]:
     if excess > 0:
         proposal = _raise(state, limit_milli * (1 + excess), situation, f"throttled {throttled_ratio:.0%} of the time")
         return state._replace(withheld=proposal.advice is Advice.RAISE), proposal
-    history = state.history_milli
-    mean_milli = sum(history) / len(history)
-    spread_milli = sqrt(sum([(value - mean_milli) ** 2 for value in history]) / len(history))
-    base_milli = max(history) + state.margin * spread_milli
+    base_milli, reason = _base(state)
     if base_milli <= _LOWER_BELOW * limit_milli:
-        need_milli = within(max(FLOOR_MILLI, _SMALLEST_STEP * limit_milli, base_milli), situation)
+        least_milli = _SMALLEST_STEP * limit_milli if base_milli else 0.0
+        need_milli = within(max(FLOOR_MILLI, least_milli, base_milli), situation)
         if need_milli < limit_milli:
-            reason = f"peak {max(history):.0f}m and {state.margin:.1f} times the spread of {spread_milli:.0f}m"
             return state, Proposal(Advice.LOWER, need_milli, urgent=False, reason=reason)
     return state, Proposal(Advice.KEEP, within(limit_milli, situation))
+
+
+def _base(state: State) -> tuple[float, str]:
+    """What five seconds of use call for, and how; 0 for an idle one that need not wait for its history."""
+    history = state.history_milli
+    if state.constants.idle_decay and max(history[-_DECIDE_SAMPLES:]) < _IDLE_MILLI:
+        return 0.0, "idle"
+    mean_milli, peak_milli = sum(history) / len(history), max(history)
+    spread_milli = sqrt(sum([(value - mean_milli) ** 2 for value in history]) / len(history))
+    reason = f"peak {peak_milli:.0f}m and {state.margin:.1f} times the spread of {spread_milli:.0f}m"
+    # Never 0: only who is idle, and may decay, skips the steps of a half.
+    return max(FLOOR_MILLI, peak_milli + state.margin * spread_milli), reason
 
 
 def _roll_back(state: State, situation: Situation) -> Proposal | None:

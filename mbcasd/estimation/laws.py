@@ -1,4 +1,8 @@
-"""Which law goes by which name."""
+"""Which law goes by which name.
+
+All of them honour cost mode and idle decay. Probing is for `reflex` alone: it holds a limit that fits for ever,
+while the others come down by themselves until something is throttled.
+"""
 
 from collections.abc import Mapping
 

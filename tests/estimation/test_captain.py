@@ -3,10 +3,11 @@ from seen import Container, law_settings
 
 from mbcasd.estimation import captain
 from mbcasd.model.demand import Advice
+from mbcasd.settings import CostSettings
 
 
-def a_container(limit: float = 1000, **more: float) -> Container:
-    return Container(captain.LAW, law_settings(), limit, **more)  # type: ignore[arg-type]
+def a_container(limit: float = 1000, *, cost: CostSettings | None = None, **more: float) -> Container:
+    return Container(captain.LAW, law_settings(cost=cost), limit, **more)  # type: ignore[arg-type]
 
 
 def test_it_raises_by_what_exceeds_three_times_the_target() -> None:
@@ -108,3 +109,14 @@ def test_one_second_counts_as_ten_samples() -> None:
     assert seconds.state.history_milli == pytest.approx(tenths.state.history_milli)
     assert seconds.state.margin == pytest.approx(tenths.state.margin)
     assert [p.need_milli for _, p in seconds.proposals] == pytest.approx([p.need_milli for _, p in tenths.proposals])
+
+
+def test_idle_decay_does_not_wait_for_the_history() -> None:
+    patient, eager = a_container(), a_container(cost=CostSettings(idle_decay=True))
+    for container in (patient, eager):
+        container.see(usage_ms=95, times=10)
+
+        container.see(times=10)
+
+    assert patient.limit == 1000
+    assert eager.limit == 100
