@@ -10,6 +10,7 @@ from mbcasctl.commands import (
     completion,
     config,
     demo,
+    doctor,
     explain,
     inspect,
     loadtest,
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command("solve")(solve.solve)
 app.command("completion")(completion.completion)
 app.command("top")(top.top)
+app.command("doctor")(doctor.doctor)
 app.command("inspect")(inspect.inspect)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)

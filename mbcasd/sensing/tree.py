@@ -120,6 +120,13 @@ class CgroupTree:
             return kernel_version() >= (5, 14)
         return os.path.exists(f"{limited}/cpu.max.burst")
 
+    def has_quota(self) -> bool:
+        """Whether this kernel can limit CPU at all (CONFIG_CFS_BANDWIDTH)."""
+        if self.mounts.version is CgroupVersion.V1:
+            return os.path.exists(f"{self.mounts.cpu}/cpu.cfs_quota_us")
+        # On v2 a cgroup with a weight has a quota too, unless the kernel lacks it.
+        return self._with_limit_files() is not None or self._with_limit_files("cpu.weight") is None
+
     def check_writable(self, ref: CgroupRef, name: str) -> None:
         """Make sure that this process may move a cgroup's limit, without touching it.
 
@@ -147,14 +154,14 @@ class CgroupTree:
                 "/sys/fs/cgroup writable, or run on the host"
             ) from err
 
-    def _with_limit_files(self) -> str | None:
-        """The directory of some v2 cgroup for which the cpu controller is on."""
+    def _with_limit_files(self, name: str = "cpu.max") -> str | None:
+        """The directory of some v2 cgroup for which the cpu controller is on, known by this file."""
         try:
             refs = self.children("/").values()
         except SensingError:
             return None
         directories = (self.directory(ref.path) for ref in refs)
-        return next((directory for directory in directories if os.path.exists(f"{directory}/cpu.max")), None)
+        return next((directory for directory in directories if os.path.exists(f"{directory}/{name}")), None)
 
     def _below_a_mount(self, text: str) -> str:
         if not text.startswith("/"):
