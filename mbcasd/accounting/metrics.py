@@ -196,11 +196,13 @@ class Metrics:
         """Measure how late a pass of a loop began."""
         self._lateness_s.labels(loop).observe(late_s)
 
-    def count_guard_trigger(self, latency_ms: float | None = None) -> None:
-        """Count one trigger of the guardrail, with the time that it took where that is known."""
+    def count_guard_trigger(self) -> None:
+        """Count one trigger of the guardrail."""
         self._guard_triggers.inc()
-        if latency_ms is not None:
-            self._guard_ms.observe(latency_ms)
+
+    def observe_guard(self, latency_ms: float) -> None:
+        """Measure the time from a trigger of the guardrail to the raised limit in force."""
+        self._guard_ms.observe(latency_ms)
 
     def count_drift(self, by: str) -> None:
         """Count one limit that somebody else changed; `by` is a kind, never a name."""

@@ -74,6 +74,7 @@ class Live:
         self._trouble = ""
         self._reload: engine.EngineConfig | None = None
         self._cleared = False
+        self._guarded_at_s: dict[WorkloadId, float] = {}  # not raised yet
 
     @property
     def latest(self) -> NodeSnapshot | None:
@@ -179,6 +180,9 @@ class Live:
             took_s = outcome.ended_at_s - outcome.asked_at_s
             self._metrics.count_resize(resize.workload.namespace, resize.workload.name, outcome.status.value, took_s)
             if outcome.status is ResizeStatus.APPLIED:
+                guarded_at_s = self._guarded_at_s.pop(resize.workload, None)
+                if guarded_at_s is not None and not resize.is_decrease:
+                    self._metrics.observe_guard((outcome.ended_at_s - guarded_at_s) * 1000)
                 log.info(
                     "resized %s from %s to %s in %.1f ms",
                     resize.workload,
@@ -194,8 +198,9 @@ class Live:
         self._recorder.put_decision(decision, now_s)
         # Each demand stands for about a second.
         self._used_usec += sum(demand.usage_milli * 1000 for demand in decision.demands.values())
-        for _ in decision.guarded:
+        for name in decision.guarded:
             self._metrics.count_guard_trigger()
+            self._guarded_at_s.setdefault(name, now_s)
         for event in decision.events:
             self._counters[event.kind] += 1
             if event.kind == "drift":
