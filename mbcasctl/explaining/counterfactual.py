@@ -64,9 +64,9 @@ class Setting:
 
     @property
     def first_limit_milli(self) -> float:
-        """What a policy starts from: the owner's limit, or all that it may have."""
+        """What a policy starts from: the owner's limit, as far as the contract allows it, or all that it allows."""
         owner_milli = self.contract.owner_limit_milli
-        return self.contract.cap_milli if owner_milli is None else owner_milli
+        return self.contract.cap_milli if owner_milli is None else min(self.contract.cap_milli, owner_milli)
 
 
 class Throttle:

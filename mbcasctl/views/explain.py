@@ -304,7 +304,7 @@ def _clock(wall_s: float) -> str:
 
 
 def _labelled(label: str, words: str, width: int) -> list[Text]:
-    pieces = textwrap.wrap(words, width - _LABEL_WIDTH) or [""]
+    pieces = textwrap.wrap(words, width - _LABEL_WIDTH, break_on_hyphens=False) or [""]
     return [
         Text.assemble((f" {label if at == 0 else '':<{_LABEL_WIDTH - 1}}", style.KEY), piece)
         for at, piece in enumerate(pieces)
@@ -312,4 +312,4 @@ def _labelled(label: str, words: str, width: int) -> list[Text]:
 
 
 def _wrapped(words: str, width: int, colour: str) -> list[Text]:
-    return [Text(piece, style=colour) for piece in textwrap.wrap(words, width) or [""]]
+    return [Text(piece, style=colour) for piece in textwrap.wrap(words, width, break_on_hyphens=False) or [""]]
