@@ -101,7 +101,8 @@ def _guard(state: EngineState, now_s: float) -> tuple[EngineState, list[Workload
             continue
         limit_milli = track.situation.limit_milli
         tracks[name] = replace(track, guarded=throttling.trigger(track.guarded, limit_milli, now_s))
-        need_milli = limit_milli * throttling.raise_factor(interval, settings)
+        raised_milli = limit_milli * throttling.raise_factor(interval, settings)
+        need_milli = min(track.workload.contract.cap_milli, raised_milli)
         if need_milli > pulse.proposal.need_milli:
             reason = f"guard: throttled in {interval.throttled_ratio:.0%} of its periods"
             pulses[name] = replace(
