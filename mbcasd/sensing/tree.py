@@ -1,6 +1,5 @@
 """The cgroups of this machine: which there are, which one a person means, and what may be done with them."""
 
-import difflib
 import itertools
 import os
 from collections.abc import Sequence
@@ -201,6 +200,8 @@ class CgroupTree:
         except SensingError:
             names = []
         wanted = path[len(parent) :].strip("/").split("/")[0]
+        import difflib  # only for this message: the daemon's memory is counted
+
         near = difflib.get_close_matches(wanted, names, n=1)
         if near:
             return f"there is no cgroup {path}; did you mean {parent.rstrip('/')}/{near[0]}?"
