@@ -7,9 +7,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BINARY := dist/mbcas/mbcasctl
-# The shells that completion is tried in, and what PyInstaller needs.
-PACKAGES = packaging/ensure-packages.sh $$(sed 's/\#.*//' packaging/apt-test.txt)
-LOCK     = $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --universal --python-version 3.11 --no-header
+# Debian packages of tests and build. PyInstaller also wants the shared library of the Python that it runs in.
+LIBPYTHON = import sys; sys.base_prefix == "/usr" and print("libpython%d.%d-dev" % sys.version_info[:2])
+PACKAGES  = packaging/ensure-packages.sh $$(sed 's/\#.*//' packaging/apt-test.txt) $$($(BIN)/python -c '$(LIBPYTHON)')
+LOCK      = $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --universal --python-version 3.11 --no-header
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
