@@ -83,7 +83,7 @@ def demo(
     )
     out.print(
         f"Kept: {_short(record)}\n"
-        f"Next: mbcasctl explain {traces.parent.strip('/')}/worker-b --record {_short(record)}\n"
+        f"Next: mbcasctl explain worker-b --record {_short(record)}\n"
         f"      mbcasctl verify --record {_short(record)}\n"
         '      README, "On your own host"'
     )

@@ -144,7 +144,9 @@ def report(
     _print(results.load(file), output)
 
 
-@app.command(hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(
+    hidden=True, add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)
 def serve(context: typer.Context) -> None:
     """Run one of the test's services: the single binary calls itself by this name."""
     from mbcasctl.loadtest import service
@@ -152,7 +154,9 @@ def serve(context: typer.Context) -> None:
     service.main(context.args)
 
 
-@app.command(hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(
+    hidden=True, add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)
 def send(context: typer.Context) -> None:
     """Run the load generator: the single binary calls itself by this name."""
     from mbcasctl.loadtest import traffic

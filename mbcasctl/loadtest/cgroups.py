@@ -208,7 +208,7 @@ def remove_stale(mounts: CgroupMounts, base: str) -> tuple[str, ...]:
     gone = []
     for name, folders in sorted(found.items()):
         # Another user's leftovers are not ours to remove.
-        with contextlib.suppress(PermissionError):
+        with contextlib.suppress(PermissionError, ActuationError):
             for child in sorted({entry.name for folder in folders for entry in folder.iterdir() if entry.is_dir()}):
                 _remove([folder / child for folder in folders])
             _remove(folders)
@@ -229,23 +229,32 @@ def _is_alive(pid: int, folder: Path) -> bool:
 
 
 def _remove(folders: list[Path]) -> None:
-    """Kill what runs in one cgroup of ours, in all its hierarchies, and remove it."""
+    """Kill what runs in one cgroup of ours, in all its hierarchies, and remove it.
+
+    Raises:
+        PermissionError: It is another user's.
+        ActuationError: Something in it cannot be ended.
+    """
     deadline_s = time.monotonic() + _BURY_WITHIN_S
     for folder in folders:
-        while True:
+        while folder.is_dir():
             try:
                 folder.rmdir()
-            except FileNotFoundError:
-                break
-            except OSError:
-                if time.monotonic() > deadline_s or not folder.is_dir():
-                    raise
-                for pid in (folder / "cgroup.procs").read_text().split():
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(int(pid), signal.SIGKILL)
+            except PermissionError:
+                raise
+            except OSError as err:
+                if time.monotonic() > deadline_s:
+                    raise ActuationError(f"cannot remove {folder}: {err.strerror}; later: rmdir {folder}") from err
+                _kill_all_in(folder)
                 time.sleep(0.01)
-            else:
-                break
+
+
+def _kill_all_in(folder: Path) -> None:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for pid in map(int, (folder / "cgroup.procs").read_text().split()):
+            # 0 stands for processes of another PID namespace. To kill(2) it would mean all of our own group.
+            if pid > 0:
+                os.kill(pid, signal.SIGKILL)
 
 
 def explain_refusal(err: OSError, mounts: CgroupMounts, euid: int, command: str) -> str:

@@ -32,14 +32,12 @@ def send_command() -> list[str]:
 
 def daemon_command(*arguments: str) -> list[str]:
     """How to run `mbcasd`."""
-    if not _is_frozen():
-        return [sys.executable, "-m", "mbcasd", *arguments]
-    return [str(Path(sys.executable).with_name("mbcasd")), *arguments]
+    return ["mbcasd", *arguments] if _is_frozen() else [sys.executable, "-m", "mbcasd", *arguments]
 
 
 def _command(module: str, hidden: tuple[str, str], arguments: Sequence[str]) -> list[str]:
     """From a checkout the module alone, which starts in half the time of the whole command line."""
-    return [sys.executable, *(hidden if _is_frozen() else ("-m", module)), *arguments]
+    return ["mbcasctl", *hidden, *arguments] if _is_frozen() else [sys.executable, "-m", module, *arguments]
 
 
 def _is_frozen() -> bool:
@@ -61,7 +59,8 @@ class Child:
 
         Args:
             name: How messages call it.
-            command: Program and arguments.
+            command: Arguments from the zeroth on. The program is always the one that runs now: this interpreter, or
+                the single binary, which does what the zeroth argument says.
             log: An open file for its standard error.
             before: Called in the child before the program runs.
 
@@ -75,6 +74,7 @@ class Child:
         try:
             self._process = subprocess.Popen(
                 command,
+                executable=sys.executable,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

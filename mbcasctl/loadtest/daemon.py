@@ -107,13 +107,13 @@ class LocalDaemon:
     def cpu_s(self) -> float | None:
         """CPU time that it used so far; None where it cannot be read."""
         assert self._child is not None  # noqa: S101 - it was entered
+        pid = self._child.pid
         try:
-            stat = Path(f"/proc/{self._child.pid}/stat").read_text()
+            # A single-file binary runs the program in a child of the process that was started.
+            pids = (pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+            return sum(map(_cpu_s_of, pids))
         except OSError:
             return None
-        # proc(5): fields 14 and 15, user and system time, counted from after the command in parentheses.
-        fields = stat.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def check_alive(self) -> None:
         """Make sure that it runs.
@@ -153,6 +153,12 @@ class LocalDaemon:
         except (sqlite3.Error, OSError) as err:
             fresh.unlink(missing_ok=True)
             raise RecordError(f"the record cannot be kept at {target}: {err}") from err
+
+
+def _cpu_s_of(pid: int) -> float:
+    # proc(5): fields 14 and 15, user and system time, counted from after the command in parentheses.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class _Unix(http.client.HTTPConnection):

@@ -86,11 +86,15 @@ class Rig:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop everything and remove the cgroups."""
-        self.close()
+        try:
+            self.close()
+        except BaseException:
+            # A signal in the middle of it. It comes only once (`interrupt.raised_once`), so now there is time.
+            self.close()
+            raise
 
     def close(self) -> None:
         """Stop everything and remove the cgroups; may be called again."""
-        atexit.unregister(self.close)
         running = [*self._children.values(), *([self._generator] if self._generator else [])]
         # A throttled service would take its time to end.
         self.lift_limits(quietly=True)
@@ -102,6 +106,7 @@ class Rig:
         self._generator = None
         self.removed += self.cgroups.remove()
         self._log.close()
+        atexit.unregister(self.close)
 
     def _start(self) -> None:
         """Workers and noise at once, then the gateway, which needs to know where the workers are."""

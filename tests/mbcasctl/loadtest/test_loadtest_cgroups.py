@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mbcasctl.loadtest.cgroups import NoPermission, RigCgroups, explain_refusal, own_base
+from mbcasctl.loadtest.cgroups import NoPermission, RigCgroups, _kill_all_in, explain_refusal, own_base
 from mbcasctl.loadtest.workloads import shares_of
 from mbcasd.model.mounts import CgroupMounts, CgroupVersion
 
@@ -131,6 +131,20 @@ def test_a_refusal_names_the_file_the_reason_and_the_command_that_would_help(ver
 
     assert words.startswith(f"cannot write /sys/fs/cgroup/x: {os.strerror(code).lower()}. ")
     assert words.endswith(remedy)
+
+
+def test_a_hierarchy_that_is_not_there_is_a_refusal_and_no_crash(tmp_path):
+    cgroups = RigCgroups(mounts_at(tmp_path / "none", CgroupVersion.V1), "", "mbcas-demo-1", "mbcasctl demo")
+
+    with pytest.raises(NoPermission, match="no such file or directory"):
+        cgroups.make(["web"])
+    assert cgroups.remove() == 0
+
+
+def test_processes_of_another_pid_namespace_are_not_taken_for_our_own_group(tmp_path):
+    # Such processes show as 0; kill(0, 9) would end this very test.
+    (tmp_path / "cgroup.procs").write_text("0\n")
+    _kill_all_in(tmp_path)
 
 
 def test_root_works_at_the_top():
