@@ -78,18 +78,21 @@ def validate(
 ) -> None:
     """Check files as a whole; every problem gets one line, and the exit code is 2."""
     from mbcasctl import exits
+    from mbcasctl.views import configuration
     from mbcasd import configfile
     from mbcasd.errors import ConfigError
 
     bad = False
     for path in files:
         try:
-            configfile.load(path, {}, {})
+            loaded = configfile.load(path, {}, {})
         except ConfigError as err:
             bad = True
             typer.echo(str(err), err=True)
         else:
             typer.echo(f"{path}: valid")
+            for note in configuration.without_effect(loaded):
+                typer.echo(f"note: {note}", err=True)
     if bad:
         raise typer.Exit(exits.BAD_INPUT)
 

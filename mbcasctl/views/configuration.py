@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mbcasd.configfile import aliases
-from mbcasd.configfile.keys import KEYS, ROLE_DEFAULTS, SECTIONS, WORKLOAD, WORKLOAD_KEYS, Key
+from mbcasd.configfile.keys import KEYS, NOT_IN_FORCE_YET, ROLE_DEFAULTS, SECTIONS, WORKLOAD, WORKLOAD_KEYS, Key
 from mbcasd.configfile.loading import DEFAULT, LoadedSettings
 from mbcasd.settings import Settings, WorkloadRule
 
@@ -85,9 +85,21 @@ def explanation(key: Key) -> str:
     ]
     if key.section != WORKLOAD:
         lines.append(f"  environment  {key.variable}")
+    if key.dotted in NOT_IN_FORCE_YET:
+        lines.append("  in force     not yet: this version reads it and does nothing with it")
     if flat:
         lines.append(f"  also as      {flat}")
     return "\n".join(lines)
+
+
+def without_effect(loaded: LoadedSettings) -> list[str]:
+    """One line for each setting that was changed, but does nothing in this version."""
+    defaults = Settings()
+    return [
+        f"{loaded.sources[key.dotted]}: {key.dotted} has no effect in this version"
+        for key in KEYS
+        if key.dotted in NOT_IN_FORCE_YET and key.of(loaded.settings) != key.of(defaults)
+    ]
 
 
 def default_of(key: Key) -> str:

@@ -261,6 +261,18 @@ BY_DOTTED = {key.dotted: key for key in (*KEYS, *WORKLOAD_KEYS)}
 SECTIONS = tuple(dict.fromkeys(key.section for key in KEYS))
 WORKLOAD = "workload"
 
+# Read and checked, but nothing acts on them yet; whoever changes one is told so. On a plain host the same is true of
+# what only concerns Kubernetes.
+NOT_IN_FORCE_YET = frozenset(
+    {
+        "market.credits", "guardrail.slo_latency_target", "guardrail.prometheus_url", "guardrail.slo_query",
+        "resize.request_policy", "resize.skip_guaranteed", "selection.opt_in", "selection.namespaces",
+        "selection.labels", "selection.excluded_classes", "learning.enabled", "learning.kind",
+        "learning.learning_rate", "learning.discount", "learning.exploration", "learning.target_min",
+        "learning.target_max", "coalition.enabled", "coalition.source", "coalition.max_size",
+    }
+)  # fmt: skip
+
 # What one role takes instead of the general default, and why.
 ROLE_DEFAULTS: dict[str, dict[str, object]] = {
     "local": {"loops.slow_loop_interval": "5s"},  # no API server has to be spared on a plain host

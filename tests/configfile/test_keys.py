@@ -1,9 +1,12 @@
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 
+import mbcasd
 from mbcasd.configfile import aliases
-from mbcasd.configfile.keys import BY_DOTTED, KEYS, SECTIONS, WORKLOAD, WORKLOAD_KEYS, about_section
+from mbcasd.configfile.keys import BY_DOTTED, KEYS, NOT_IN_FORCE_YET, SECTIONS, WORKLOAD, WORKLOAD_KEYS, about_section
 from mbcasd.settings import Settings, WorkloadRule
 
 
@@ -53,3 +56,13 @@ def test_every_section_says_what_it_is_for(section):
 
 def test_every_alias_leads_to_keys_that_exist():
     assert all(name in BY_DOTTED for alias in aliases.ALIASES.values() for name in alias.keys)
+
+
+def test_a_setting_that_no_code_reads_is_marked_so():
+    package = Path(mbcasd.__file__).parent
+    others = [path for path in package.rglob("*.py") if path.parent.name != "configfile" and path.name != "settings.py"]
+    code = "\n".join(path.read_text() for path in others)
+
+    for key in KEYS:
+        if key.dotted not in NOT_IN_FORCE_YET:
+            assert all(re.search(rf"\.{field}\b", code) for field in fields_of([key])), key.dotted

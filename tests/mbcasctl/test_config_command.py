@@ -126,3 +126,13 @@ def test_explain_lists_all_settings_or_those_of_a_section(run):
 
 def test_explain_of_a_typo_names_the_nearest_setting(run):
     assert "did you mean market.overcommit?" in str(run("explain", "market.overcomit").exception)
+
+
+def test_a_setting_that_does_nothing_yet_is_valid_and_said_to_do_nothing(run):
+    Path("mbcasd.toml").write_text("[market]\ncredits = true\n[resize]\nskip_guaranteed = true\n")
+
+    checked = run("validate", "mbcasd.toml")
+
+    assert checked.exit_code == 0
+    assert checked.stderr == "note: mbcasd.toml, line 2: market.credits has no effect in this version\n"
+    assert "in force     not yet" in run("explain", "market.credits").stdout
