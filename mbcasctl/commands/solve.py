@@ -30,7 +30,7 @@ def solve(
     ] = True,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """Show what a market gives each agent: allocation, regime, price, what holds whom, and the proof.
+    """Show what a market gives everybody, with regime, price and proof.
 
     Exit code 0: solved; 2: the problem is wrong, and nothing is printed; 3: a proof does not hold.
     """

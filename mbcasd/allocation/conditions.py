@@ -186,7 +186,7 @@ def misfit(table: Table, log_level: float) -> float:
         (abs(x - e) - slack) / (x if x > 1 else 1.0)
         for x, e, slack in zip(table.amounts, expected, table.slack, strict=True)
     ]
-    return max(0.0, *off)
+    return max((0.0, *off))
 
 
 def common_log_level(table: Table) -> float:
@@ -203,7 +203,8 @@ def common_log_level(table: Table) -> float:
         if x - noise > lo:
             at_least = max(at_least, log(x - noise - d) - log_rate)
         if x + noise < h:
-            at_most = min(at_most, log(x + noise - d) - log_rate)
+            room = x + noise - d
+            at_most = min(at_most, log(room) - log_rate) if room > 0 else -inf
     if at_most == inf:
         return inf  # everybody is full
     return (at_least + at_most) / 2 if at_least > -inf else at_most
