@@ -139,13 +139,11 @@ def _parse_yaml(text: str, place: str) -> Any:  # noqa: ANN401
 
     def only_once(loader: Any, node: Any) -> dict[Hashable, Any]:  # noqa: ANN401
         seen = set()
-        for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f'the key "{key.value}" stands twice in one mapping', key.start_mark
-                )
-            if isinstance(key, yaml.ScalarNode):
-                seen.add(key.value)
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                said = f'the key "{key.value}" stands twice in one mapping'
+                raise yaml.constructor.ConstructorError(None, None, said, key.start_mark)
+            seen.add(key.value)
         loader.flatten_mapping(node)
         found: dict[Hashable, Any] = yaml.SafeLoader.construct_mapping(loader, node, deep=True)
         return found

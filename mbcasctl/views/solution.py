@@ -1,6 +1,6 @@
 """What a market gives everybody, as text and as data; pure."""
 
-from math import fsum, isfinite
+from math import ceil, fsum, isfinite, log10
 from typing import TYPE_CHECKING
 
 from mbcasctl.views import text
@@ -149,7 +149,8 @@ def _agents(market: Market, clearing: Clearing, glyphs: Glyphs, width: int, *, w
         ends = ("|", "|") if glyphs.ascii_only else ("▕", "▏")
         shown = Text.assemble(ends[0], (filled, colour), ends[1]) if bars else Text()
         shown.append(f"{share:4.0%}")
-        table.add_row(*cells, shown, Text(_HELD_BY.get(got.binding, common), style=colour))
+        # Text, because a plain string would be read as markup.
+        table.add_row(*map(Text, cells), shown, Text(_HELD_BY.get(got.binding, common), style=colour))
     return table
 
 
@@ -163,6 +164,8 @@ def _total(clearing: Clearing, *, wide: bool) -> "Text":
 
 
 def _groups(market: Market, clearing: Clearing, *, wide: bool) -> "Table":
+    from rich.text import Text
+
     table = _table()
     table.add_column("GROUP", no_wrap=True)
     table.add_column("WEIGHT", justify="right", no_wrap=True)
@@ -171,7 +174,7 @@ def _groups(market: Market, clearing: Clearing, *, wide: bool) -> "Table":
     for group in clearing.groups:
         price = "none" if group.price is None else f"{group.price:.3g}"
         weight = market.group_weights.get(group.name, 1.0)
-        table.add_row(clean(group.name), f"{weight:g}", _milli(group.milli, wide=wide), price)
+        table.add_row(Text(clean(group.name)), f"{weight:g}", _milli(group.milli, wide=wide), price)
     return table
 
 
@@ -195,7 +198,8 @@ def _proof(market: Market, clearing: Clearing) -> "Text":
             f"The proof fails (largest error {proof.max_residual:.1g}): do not trust these numbers; please report it."
         )
         return Text(words, style=style.BAD)
-    error = f"max error {proof.max_residual:.1g}" if proof.max_residual else "no error"
+    # Which ulp it is differs from machine to machine; its magnitude is what matters.
+    error = f"max error 1e{ceil(log10(max(proof.max_residual, 1e-15)))}"
     if market.options.quantum_milli > 0:
         error += f", rounded to {market.options.quantum_milli:g}m"
     return Text(f"Proof: {_explanation(clearing)} ({error}).\nNothing was changed.")
