@@ -78,7 +78,6 @@ def validate(
 ) -> None:
     """Check files as a whole; every problem gets one line, and the exit code is 2."""
     from mbcasctl import exits
-    from mbcasctl.views import configuration
     from mbcasd import configfile
     from mbcasd.errors import ConfigError
 
@@ -91,7 +90,7 @@ def validate(
             typer.echo(str(err), err=True)
         else:
             typer.echo(f"{path}: valid")
-            for note in configuration.without_effect(loaded):
+            for note in loaded.without_effect():
                 typer.echo(f"note: {note}", err=True)
     if bad:
         raise typer.Exit(exits.BAD_INPUT)

@@ -92,16 +92,6 @@ def explanation(key: Key) -> str:
     return "\n".join(lines)
 
 
-def without_effect(loaded: LoadedSettings) -> list[str]:
-    """One line for each setting that was changed, but does nothing in this version."""
-    defaults = Settings()
-    return [
-        f"{loaded.sources[key.dotted]}: {key.dotted} has no effect in this version"
-        for key in KEYS
-        if key.dotted in NOT_IN_FORCE_YET and key.of(loaded.settings) != key.of(defaults)
-    ]
-
-
 def default_of(key: Key) -> str:
     """What is in force where nobody says anything."""
     if key.section != WORKLOAD:

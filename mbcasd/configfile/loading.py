@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mbcasd.configfile import aliases, judging, reading
-from mbcasd.configfile.keys import BY_DOTTED, KEYS, ROLE_DEFAULTS, SECTIONS, WORKLOAD, WORKLOAD_KEYS
+from mbcasd.configfile.keys import BY_DOTTED, KEYS, NOT_IN_FORCE_YET, ROLE_DEFAULTS, SECTIONS, WORKLOAD, WORKLOAD_KEYS
 from mbcasd.configfile.reading import Entry
 from mbcasd.errors import ConfigError
 from mbcasd.settings import Settings, WorkloadRule
@@ -19,6 +19,15 @@ class LoadedSettings:
 
     settings: Settings
     sources: Mapping[str, str]  # dotted key → "default", "mbcasd.toml, line 7", "MBCAS_MARKET_OVERCOMMIT", "flag"
+
+    def without_effect(self) -> list[str]:
+        """One line for each setting that was changed, but does nothing in this version."""
+        defaults = Settings()
+        return [
+            f"{self.sources[key.dotted]}: {key.dotted} has no effect in this version"
+            for key in KEYS
+            if key.dotted in NOT_IN_FORCE_YET and key.of(self.settings) != key.of(defaults)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from mbcasd.clock import Clock
 from mbcasd.drivers.loop import Grid
 from mbcasd.drivers.picture import Painter
 from mbcasd.drivers.sensors import Sensors
+from mbcasd.engine.step import OPTIMIZER
 from mbcasd.errors import ExpectedTrouble
 from mbcasd.model.decision import Decision, HeldBy, Observation, RunMode, Workload
 from mbcasd.model.identity import CgroupRef, WorkloadId
@@ -207,6 +208,7 @@ class Live:
                 self._metrics.count_drift("external")
             level = logging.WARNING if event.kind in {"drift", "refused"} else logging.INFO
             log.log(level, "%s", event.message)
+        self._cleared = self._cleared or decision.trigger == OPTIMIZER
         if decision.clearing is None or decision.market is None:
             return
         for held_by in decision.held_by.values():
@@ -217,8 +219,7 @@ class Live:
         self._metrics.observe_clear(took_s, decision.market, decision.clearing)
         log.debug("cleared (%s): %s", decision.trigger, decision.clearing.mode.value)
         # What neither moved a limit nor is the optimizer's own word leaves no trace: it would fill the record.
-        if decision.plan or decision.trigger == "optimizer":
-            self._cleared = self._cleared or decision.trigger == "optimizer"
+        if decision.plan or decision.trigger == OPTIMIZER:
             receipt = receipts.make(decision.market, decision.clearing, decision.trigger, now_s)
             self._painter.receipt_id = receipt.receipt_id
             self._painter.receipt_holds = decision.clearing.certificate.holds

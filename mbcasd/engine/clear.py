@@ -70,7 +70,7 @@ def clear_market(state: EngineState, now_s: float, trigger: str, *, lower_all: b
             held_by[name] = HeldBy.NEED
             out_of_market_milli += track.situation.limit_milli
     if not entries:
-        return _settled(state, held_by, {}, (), retry_due_s=inf), Decision(held_by=held_by)
+        return _settled(state, held_by, {}, (), retry_due_s=inf), Decision(trigger=trigger, held_by=held_by)
 
     market = _market(entries, max(0.0, bound_milli - out_of_market_milli), config)
     clearing = clear(market)

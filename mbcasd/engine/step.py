@@ -12,6 +12,9 @@ from mbcasd.model.decision import Decision, Event, Observation
 from mbcasd.model.demand import Advice, Proposal
 from mbcasd.model.identity import WorkloadId
 
+# The trigger of the optimizer's own pass, which also takes back what is not needed.
+OPTIMIZER = "optimizer"
+
 
 def step(state: EngineState, seen: Observation, now_s: float) -> tuple[EngineState, Decision]:
     """Take in what was seen and decide what follows from it.
@@ -61,7 +64,7 @@ def _why_clear(
 ) -> tuple[str, bool]:
     """Whether to clear now: the reason (empty: no), and whether it is the optimizer's pass."""
     if now_s >= state.clear_due_s:
-        return "optimizer", True
+        return OPTIMIZER, True
     if stalled:
         return f"stall {', '.join(map(str, stalled))}", False
     if guarded:

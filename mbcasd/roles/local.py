@@ -7,7 +7,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -37,9 +36,6 @@ from mbcasd.serving.server import Routes, Server
 from mbcasd.settings import BurstPolicy, Preset, Settings
 
 log = logging.getLogger(__name__)
-
-# The optimizer's own period on a host, where a resize costs microseconds (design §5).
-LOCAL_SLOW_LOOP_S = 5.0
 
 # A loop that has not passed for so long is not healthy.
 STUCK_AFTER_S = 10.0
@@ -167,10 +163,9 @@ class _Daemon:
 
     def _load(self) -> Settings:
         loaded = configfile.load(self._options.config, self._environ, {})
-        settings = loaded.settings
-        if loaded.sources.get("loops.slow_loop_interval", "default") == "default":
-            settings = replace(settings, loops=replace(settings.loops, slow_loop_interval_s=LOCAL_SLOW_LOOP_S))
-        return settings
+        for note in loaded.without_effect():
+            log.warning("%s", note)
+        return loaded.settings
 
     def _engine_config(self, settings: Settings, cpus: int) -> engine.EngineConfig:
         has_burst = self._tree.has_burst() and not self._options.unit

@@ -68,9 +68,9 @@ def bench_cost(seconds: float, *, hot: bool) -> tuple[float, float]:
     processes = []
     with tempfile.TemporaryDirectory() as state_dir, a_rig() as rig:
         try:
-            for name in children_of(rig, 200):
-                if hot:
-                    processes.append(nibble(rig, name))
+            names = children_of(rig, 200)
+            if hot:
+                processes.extend(nibble(rig, name) for name in names)
             with a_daemon(rig, Path(state_dir), "--mode", "enforce", "--capacity", "20000m") as daemon:
                 return cost(daemon, seconds)
         finally:

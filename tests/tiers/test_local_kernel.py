@@ -208,6 +208,20 @@ def test_once_prints_one_picture_and_leaves_nothing(rig: Rig, tmp_path: Path) ->
     assert rig.limit("web") == 200
 
 
+def test_once_also_ends_where_there_is_nothing_to_manage(rig: Rig, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mbcasd", "local", "--parent", rig.path, "--once"]
+        + ["--state-dir", str(tmp_path), "--socket", str(tmp_path / "s")],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "No workload is managed" in done.stdout
+
+
 def test_duration_ends_in_a_clean_stop(rig: Rig, tmp_path: Path) -> None:
     rig.add("web", 200)
     with a_daemon(rig, tmp_path, "--duration", "2s") as daemon:
