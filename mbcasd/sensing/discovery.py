@@ -1,8 +1,7 @@
-"""What appeared and vanished, the cgroups of systemd's units, and of a kubelet's containers."""
+"""The cgroups of systemd's units and of a kubelet's containers."""
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from mbcasd.errors import CgroupGone, ConfigError
@@ -15,22 +14,6 @@ _UNIT_TYPES = (".service", ".scope", ".slice", ".socket", ".mount", ".swap")
 
 # kind, minikube and --cgroup-root nest the kubelet's tree, but not deeper than this.
 _DEEPEST_KUBEPODS = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """What differs between two listings; a cgroup that was made again is in both, with its two incarnations."""
-
-    appeared: Mapping[str, CgroupRef]
-    vanished: Mapping[str, CgroupRef]
-
-
-def changes(before: Mapping[str, CgroupRef], after: Mapping[str, CgroupRef]) -> Changes:
-    """Compare two listings of the same place."""
-    return Changes(
-        appeared={name: ref for name, ref in after.items() if before.get(name) != ref},
-        vanished={name: ref for name, ref in before.items() if after.get(name) != ref},
-    )
 
 
 def units(tree: CgroupTree, globs: Iterable[str]) -> dict[str, CgroupRef]:

@@ -4,24 +4,11 @@ import pytest
 from fakes.cgroup_tree import FakeTree
 
 from mbcasd.errors import ConfigError
-from mbcasd.model.identity import CgroupRef
 from mbcasd.sensing import discovery
 from mbcasd.sensing.layout import CgroupDriver, QosClass, Runtime, container_path, kubepods_path, pod_path
 
 UID = "e297efef-fc10-4248-ad01-9cd29a224d11"
 ID = "43d85a43d5beb198bb2ed888c1ce28b3a9e8c4ecc8caa5f6402172a0d110a3ed"
-
-
-def a_ref(path: str, inode: int) -> CgroupRef:
-    return CgroupRef(path=path, inode=inode)
-
-
-def test_a_recreated_cgroup_both_vanished_and_appeared() -> None:
-    before = {"kept": a_ref("/kept", 1), "made again": a_ref("/x", 2), "gone": a_ref("/gone", 3)}
-    after = {"kept": a_ref("/kept", 1), "made again": a_ref("/x", 4), "new": a_ref("/new", 5)}
-    changes = discovery.changes(before, after)
-    assert changes.appeared == {"made again": a_ref("/x", 4), "new": a_ref("/new", 5)}
-    assert changes.vanished == {"made again": a_ref("/x", 2), "gone": a_ref("/gone", 3)}
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from fakes.cgroup_tree import FakeTree
+from rigs.kernel import wait_until
 
 from mbcasd.sensing import tasks
 
@@ -12,12 +13,18 @@ from mbcasd.sensing import tasks
 def test_what_runs_counts_and_what_sleeps_does_not_also_in_nested_cgroups(tmp_path: Path, kind: str, file: str) -> None:
     fake = FakeTree(tmp_path / "fs", kind)
     (fake.add("/web") / file).write_text("")
-    with subprocess.Popen(["sleep", "60"]) as sleeper:
+    # One that waits for its input, and does so already when it is looked at.
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as sleeper:
+        assert sleeper.stdin is not None
+        assert sleeper.stdout is not None
+        sleeper.stdin.write(b"x")
+        sleeper.stdin.flush()
+        sleeper.stdout.read(1)
         # The thread that looks is the one that runs.
         (fake.add("/web/inner") / file).write_text(f"{threading.get_native_id()}\n{sleeper.pid}\n")
         tree = fake.tree()
-        assert tasks.runnable(tree, tree.ref("/web")) == 1
-        sleeper.kill()
+        wait_until(lambda: tasks.runnable(tree, tree.ref("/web")) == 1, 5, "only the one that looks runs")
+        sleeper.stdin.close()
 
 
 def test_a_task_that_ended_meanwhile_does_not_count(tmp_path: Path) -> None:
