@@ -95,8 +95,8 @@ def certify(
     residuals: Iterator[float]
     if terms.scant:
         residuals = residuals_of_scarcity(table, [price, ratio, *(group.price for group in groups)])
-    elif any(bid.group is not None for bid in market.bids):
-        residuals = _nested(market, table, price, groups)
+    elif terms.grouped:
+        residuals = _nested(market, terms, table, price, groups)
     elif terms.starved or market.mechanism in {Mechanism.NASH, Mechanism.PRIMAL_DUAL}:
         residuals = residuals_of_price(table, price)
     elif market.mechanism is Mechanism.KALAI_SMORODINSKY:
@@ -121,11 +121,13 @@ def _alpha_fair(market: Market, terms: Terms, table: Table, price: float | None)
     return residuals_of_price(table._replace(p=1 / alpha, q=q), price, alpha)
 
 
-def _nested(market: Market, whole: Table, price: float | None, groups: Sequence[GroupClearing]) -> Iterator[float]:
+def _nested(
+    market: Market, terms: Terms, whole: Table, price: float | None, groups: Sequence[GroupClearing]
+) -> Iterator[float]:
     """Check the first table, with the sums of the groups as parties, then each group's own."""
     seats: dict[int | str, list[int]] = {}
-    for i, bid in enumerate(market.bids):
-        seats.setdefault(i if bid.group is None else bid.group, []).append(i)
+    for i, name in enumerate(terms.group):
+        seats.setdefault(i if name is None else name, []).append(i)
 
     first = whole.map_columns(lambda column: [fsum(column[i] for i in party) for party in seats.values()])
     first = first._replace(

@@ -61,7 +61,9 @@ class Table(NamedTuple):
         """Whether the same holds, or fails, by no more than the total is known."""
         return exceed(self._wanted(), self.total - self.leeway)
 
-    def _wanted(self) -> list[float]:
+    def _wanted(self) -> Sequence[float]:
+        if min(self.weight, default=1.0) > 0:
+            return self.high
         return [h if w > 0 else lo for h, lo, w in zip(self.high, self.low, self.weight, strict=True)]
 
 
@@ -182,10 +184,13 @@ def misfit(table: Table, log_level: float) -> float:
         h if (x := d + s) > h else lo if x < lo else x  # noqa: FURB136  max() takes three times as long
         for d, s, lo, h in zip(table.start, surplus, table.low, table.high, strict=True)
     ]
-    off = [
-        (abs(x - e) - slack) / (x if x > 1 else 1.0)
-        for x, e, slack in zip(table.amounts, expected, table.slack, strict=True)
-    ]
+    if any(table.slack):
+        off = [
+            (abs(x - e) - slack) / (x if x > 1 else 1.0)
+            for x, e, slack in zip(table.amounts, expected, table.slack, strict=True)
+        ]
+    else:
+        off = [abs(x - e) / x if x > 1 else abs(x - e) for x, e in zip(table.amounts, expected, strict=True)]
     return max((0.0, *off))
 
 

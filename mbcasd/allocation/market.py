@@ -90,7 +90,7 @@ def clear(market: Market) -> Clearing:
     )
     names = [bid.name for bid in market.bids]
     return Clearing(
-        mechanism=_mechanism_in_force(market),
+        mechanism=_mechanism_in_force(market, terms),
         mode=terms.mode,
         capacity_milli=float(market.capacity_milli),
         allocated_milli=fsum(amounts),
@@ -104,19 +104,17 @@ def clear(market: Market) -> Clearing:
     )
 
 
-def _mechanism_in_force(market: Market) -> Mechanism:
+def _mechanism_in_force(market: Market, terms: Terms) -> Mechanism:
     """Groups are always cleared by nested Nash bargaining, directly or by price."""
-    grouped = any(bid.group is not None for bid in market.bids)
-    return Mechanism.NASH if grouped and market.mechanism is not Mechanism.PRIMAL_DUAL else market.mechanism
+    return Mechanism.NASH if terms.grouped and market.mechanism is not Mechanism.PRIMAL_DUAL else market.mechanism
 
 
 def _solve(market: Market, terms: Terms) -> tuple[Outcome, Sequence[GroupOutcome]]:
-    names = [bid.group for bid in market.bids]
-    if not names:
+    if not market.bids:
         return Outcome([], 0.0, None, 0), ()
-    if names.count(None) < len(names):
+    if terms.grouped:
         rise = tatonnement if market.mechanism is Mechanism.PRIMAL_DUAL else None
-        parties = parties_of(names, terms.weight, market.group_weights)
+        parties = parties_of(terms.group, terms.weight, market.group_weights)
         if terms.scant:
             groups = [GroupOutcome(party.name, party.members, None) for party in parties if party.name is not None]
             return Outcome(terms.low, None, None, 0), groups

@@ -19,6 +19,7 @@ class Terms(NamedTuple):
     """
 
     capacity_milli: float
+    group: list[str | None]
     floor: list[float]
     cap: list[float]
     weight: list[float]
@@ -28,6 +29,11 @@ class Terms(NamedTuple):
     mode: Mode
     starved: bool = False  # not even the floors fit: an overload rule divides, on claims instead of bids
     scant: bool = False  # and no more than the minima, scaled if they must be: the lows are the answer
+
+    @property
+    def grouped(self) -> bool:
+        """Whether any bid belongs to a group; then all are cleared in two levels."""
+        return self.group.count(None) < len(self.group)
 
     def reach_milli(self) -> list[float]:
         """Say how far above its start each could get if all others stayed at theirs: v = min(u, S)."""
@@ -49,6 +55,7 @@ def terms_of(market: Market) -> Terms:
     """
     bids = market.bids
     capacity_milli = market.capacity_milli
+    group = [bid.group for bid in bids]
     floor = [bid.floor_milli for bid in bids]
     cap = [bid.cap_milli for bid in bids]
     weight = [bid.weight for bid in bids]
@@ -75,11 +82,11 @@ def terms_of(market: Market) -> Terms:
     if minimum > min(start, default=minimum):
         low = [d if d > minimum else min(minimum, h) for d, h in zip(start, high, strict=True)]
         if exceed(low, capacity_milli):
-            return Terms(capacity_milli, floor, cap, weight, start, start, high, mode)
+            return Terms(capacity_milli, group, floor, cap, weight, start, start, high, mode)
     if lower.count(None) < len(bids):
         raised = [d if lo is None or lo < d else min(lo, h) for d, lo, h in zip(low, lower, high, strict=True)]
         low = low if exceed(raised, capacity_milli) else raised
-    return Terms(capacity_milli, floor, cap, weight, start, low, high, mode)
+    return Terms(capacity_milli, group, floor, cap, weight, start, low, high, mode)
 
 
 def _claims(market: Market, floor: list[float], cap: list[float], weight: list[float], start: list[float]) -> Terms:
@@ -96,5 +103,8 @@ def _claims(market: Market, floor: list[float], cap: list[float], weight: list[f
         low = [milli * share for milli in low]
     if scant:
         high = low
+    group = [bid.group for bid in market.bids]
     nothing = [0.0] * len(start)
-    return Terms(capacity_milli, floor, cap, weight, nothing, low, high, Mode.OVERLOADED, starved=True, scant=scant)
+    return Terms(
+        capacity_milli, group, floor, cap, weight, nothing, low, high, Mode.OVERLOADED, starved=True, scant=scant
+    )
