@@ -14,6 +14,8 @@ from mbcasd.allocation.terms import exceed
 TOLERANCE = 1e-9
 # A price below this has lost digits or is nothing but underflow: then any common level must do.
 _SMALLEST_PRICE = 1e-290
+# With a smaller alpha the price hardly depends on the level, so it cannot say where that is: the amounts can.
+_SMALLEST_ALPHA = 0.01
 # exp() of more overflows soon; everybody's high lies below it anyway.
 _LARGEST_EXPONENT = 700.0
 
@@ -97,6 +99,10 @@ def residuals_of_price(table: Table, price: float | None, alpha: float = 1.0) ->
         out_of_range = log_price > _LARGEST_EXPONENT if price is None else log_price < log(_SMALLEST_PRICE) + 1
         yield 0.0 if out_of_range else inf
         yield misfit(table, log_level)
+    elif alpha < _SMALLEST_ALPHA:
+        at_least, at_most = _log_levels(table)
+        yield max(0.0, -alpha * at_most - log(price), log(price) + alpha * at_least)
+        yield misfit(table, common_log_level(table))
     else:
         yield misfit(table, -log(price) / alpha)
 
@@ -112,9 +118,14 @@ def residuals_of_ratio(table: Table, ratio: float | None, price: float | None) -
         # The smallest ratio that satisfies everybody who has a range.
         columns = zip(table.high, table.start, table.weight, table.reach or (), strict=True)
         needed = max(((h - d) / v / w for h, d, w, v in columns if w > 0 and h > d), default=None)
-        yield _difference(ratio, needed)
+        yield _difference(ratio, needed if needed is not None and needed < inf else None)
+    elif ratio is None and not _nothing_is_shared(table):
+        # It left the range of a float. Then the level that the amounts show must say so too.
+        log_level = common_log_level(table)
+        yield 0.0 if log_level > _LARGEST_EXPONENT else inf
+        yield misfit(table, log_level)
     elif ratio is None:
-        yield misfit(table, -inf)  # right only where nothing is within anybody's reach
+        yield misfit(table, -inf)
     else:
         yield misfit(table, log(ratio)) if 0 < ratio < inf else inf
 
@@ -197,9 +208,19 @@ def misfit(table: Table, log_level: float) -> float:
 def common_log_level(table: Table) -> float:
     """Find a level that explains all amounts, from the amounts themselves.
 
+    If there is none, whatever is returned misfits somebody. Infinite if everybody is full.
+    """
+    at_least, at_most = _log_levels(table)
+    if at_most == inf:
+        return inf
+    return (at_least + at_most) / 2 if at_least > -inf else at_most
+
+
+def _log_levels(table: Table) -> tuple[float, float]:
+    """Between which logarithms a level can lie that explains all amounts.
+
     Whoever is above his low has risen at least to it, whoever is below his high at most. Each amount is known
-    only to rounding, so each gives an interval; their common part is where the level can be. If there is none,
-    whatever is returned misfits somebody.
+    only to rounding, so each gives an interval; this is their common part, empty if the first exceeds the second.
     """
     at_least, at_most = -inf, inf
     columns = zip(table.amounts, _log_rates(table), table.start, table.low, table.high, table.slack, strict=True)
@@ -210,9 +231,7 @@ def common_log_level(table: Table) -> float:
         if x + noise < h:
             room = x + noise - d
             at_most = min(at_most, log(room) - log_rate) if room > 0 else -inf
-    if at_most == inf:
-        return inf  # everybody is full
-    return (at_least + at_most) / 2 if at_least > -inf else at_most
+    return at_least, at_most
 
 
 def _relative(amount: float, expected: float, slack: float) -> float:

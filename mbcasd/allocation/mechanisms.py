@@ -117,7 +117,8 @@ def alpha_fair(terms: Terms, alpha: float, *, normalised: bool) -> Outcome:
     """Alpha-fairness: maximise the sum of w * z**(1 - alpha) / (1 - alpha), z the surplus, or its share of v.
 
     1 is Nash bargaining; infinity is max-min, normalised that is Kalai–Smorodinsky without weights; 0 is the
-    largest total satisfaction.
+    largest total satisfaction. Rates are powers of 1/alpha, so below 1e-6 they magnify the rounding of weights
+    and ranges beyond the usual exactness.
 
     Source: algorithms §1.5.
     """

@@ -17,8 +17,8 @@ from mbcasd.allocation.clampfill import Fill
 from mbcasd.allocation.mechanisms import Bargain, Outcome, rise_together, settle
 from mbcasd.allocation.terms import Terms, exceed
 
-# Weights that differ by more, or that much less to share, make prices that no float can step between.
-_WIDEST_WEIGHTS = 1e100
+# Weights and amounts beyond this, or as small, make prices that no float can step between.
+_LARGEST = 1e100
 # Demand meets supply to this, relative; sums of a thousand floats are off by less.
 _CLEARED = 1e-14
 # 500 random markets needed at most 324 rounds of the plain rule (algorithms §1.6); leaping needs about five.
@@ -57,7 +57,7 @@ def tatonnement(bargain: Bargain) -> Fill:
     if bargain.q:
         weight = [w * v for w, v in zip(weight, bargain.reach or (), strict=True)]
     supply = -fsum((*bargain.start, -bargain.total))
-    ordinary = max(weight) <= _WIDEST_WEIGHTS * min(weight) and supply > max(weight) / _WIDEST_WEIGHTS
+    ordinary = all(1 / _LARGEST < value < _LARGEST for value in (min(weight), max(weight), supply))
     if ordinary and exceed((bargain.total,), fsum(bargain.low)):
         columns = zip(bargain.start, bargain.low, bargain.high, weight, strict=True)
         level, rounds = _find_level(supply, [_Buyer(w, lo - d, h - d) for d, lo, h, w in columns])
@@ -91,7 +91,8 @@ def _find_level(supply: float, buyers: Sequence[_Buyer]) -> tuple[float, int]:
         step = exp(-next_log_price(-log(level), supply + excess, supply))
         offers = [(_excess(buyers, named, supply), named) for named in (step, _leap(buyers, level, supply))]
         rounds += len(offers)
-        closest, next_level = min(offers, key=lambda offer: abs(offer[0]))
+        # Of two that are equally close the leap is named: on a plateau it goes further.
+        closest, next_level = min(reversed(offers), key=lambda offer: abs(offer[0]))
         # In exact numbers every step brings demand closer, or leaves it where all are at bounds.
         if abs(closest) > abs(excess) or next_level == level:
             break
@@ -105,8 +106,19 @@ def _excess(buyers: Sequence[_Buyer], level: float, supply: float) -> float:
 
 
 def _leap(buyers: Sequence[_Buyer], level: float, supply: float) -> float:
-    """The level that would clear if those who are inside their bounds stayed inside, and only those moved."""
+    """The level that would clear if those who are inside their bounds stayed inside, and only those moved.
+
+    Where nobody is inside, the level at which the next one would be.
+    """
     inside = [buyer.weight for buyer in buyers if buyer.least <= buyer.weight * level < buyer.most]
     held = [buyer.wants(level) for buyer in buyers if not buyer.least <= buyer.weight * level < buyer.most]
-    leap = -fsum((*held, -supply)) / fsum(inside) if inside else level
+    rest = -fsum((*held, -supply))
+    if inside:
+        leap = rest / fsum(inside)
+    elif rest > 0:
+        leap = min(
+            (buyer.least / buyer.weight for buyer in buyers if buyer.weight * level < buyer.least), default=level
+        )
+    else:
+        leap = max((buyer.most / buyer.weight for buyer in buyers if buyer.weight * level >= buyer.most), default=level)
     return leap if leap > 0 else level
