@@ -211,7 +211,7 @@ def _settle_laws(state: EngineState, started: tuple[Resize, ...], now_s: float) 
         to_milli = resize.to_milli if resize.to_milli is not None else track.situation.ceiling_milli
         if pulse.proposal.advice is wanted:
             law_state = law.settle(pulse.law, pulse.proposal, track.situation.limit_milli, to_milli, now_s)
-            pulses[resize.workload] = replace(pulse, law=law_state)
+            pulses[resize.workload] = pulse._replace(law=law_state)
         if wanted is Advice.RAISE:
             tracks[resize.workload] = replace(track, raised_at_s=now_s)
     return replace(state, pulses=pulses, tracks=tracks)

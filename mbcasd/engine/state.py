@@ -7,6 +7,7 @@ stands in `Pulse`, a tuple that is cheap to make; what changes seldom in `Track`
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
+from typing import NamedTuple
 
 from mbcasd.estimation.law import LawState, Situation
 from mbcasd.guarding.throttling import Guarded
@@ -30,8 +31,7 @@ class EngineConfig:
     capacity_milli: float | None = None  # None: measured; else what a clearing may hand out, as it is
 
 
-@dataclass(frozen=True, slots=True)
-class Pulse:
+class Pulse(NamedTuple):
     """What one workload's last sample left behind."""
 
     sample: CpuSample

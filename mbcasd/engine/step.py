@@ -97,7 +97,7 @@ def _guard(state: EngineState, now_s: float) -> tuple[EngineState, list[Workload
         interval = window.between(pulse.guard_from, pulse.sample)
         if interval is None:
             continue
-        pulses[name] = replace(pulse, guard_from=pulse.sample)
+        pulses[name] = pulse._replace(guard_from=pulse.sample)
         if track.raised_at_s >= pulse.guard_from.read_at_s:
             continue  # the law has answered already, and what was counted before says nothing about now
         if not (settings.enabled and track.in_market and throttling.is_short(interval, settings)):
@@ -108,8 +108,7 @@ def _guard(state: EngineState, now_s: float) -> tuple[EngineState, list[Workload
         need_milli = min(track.workload.contract.cap_milli, raised_milli)
         if need_milli > pulse.proposal.need_milli:
             reason = f"guard: throttled in {interval.throttled_ratio:.0%} of its periods"
-            pulses[name] = replace(
-                pulses[name],
+            pulses[name] = pulses[name]._replace(
                 proposal=Proposal(Advice.RAISE, need_milli, urgent=True, reason=reason),
                 proposed_at_s=now_s,
             )

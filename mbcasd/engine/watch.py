@@ -36,9 +36,8 @@ def watch(
         once. One that the last clearing already refused the same need is not among them.
     """
     config = state.config
-    law = LAWS[config.settings.demand.estimator]
-    pulses = dict(state.pulses)
-    tracks = state.tracks
+    observe, between = LAWS[config.settings.demand.estimator].observe, window.between
+    pulses, tracks = dict(state.pulses), state.tracks
     renewed: dict[WorkloadId, Track] = {}
     urgent: list[WorkloadId] = []
     for name, sample in samples.items():
@@ -49,32 +48,28 @@ def watch(
         if pulse is None:
             pulses[name] = _first_pulse(track, sample, config, now_s)
             continue
-        interval = window.between(pulse.sample, sample)
+        before, law_state, proposal, proposed_at_s, demand_from, guard_from = pulse
+        interval = between(before, sample)
         if interval is None:
             # Counters were reset or no time has passed: start afresh from here, the law keeps what it knows.
-            pulses[name] = Pulse(sample, pulse.law, pulse.proposal, pulse.proposed_at_s, sample, sample)
+            pulses[name] = Pulse(sample, law_state, proposal, proposed_at_s, sample, sample)
             continue
-        law_state, proposal, proposed_at_s = pulse.law, pulse.proposal, pulse.proposed_at_s
         if track.in_market:
-            law_state, fresh = law.observe(law_state, interval, track.situation)
-            if _replaces(fresh, proposal, proposed_at_s, now_s):
+            law_state, fresh = observe(law_state, interval, track.situation)
+            if (
+                fresh.advice is not Advice.KEEP
+                or proposal.advice is Advice.KEEP
+                or now_s - proposed_at_s > STANDS_FOR_S
+            ):
                 proposal, proposed_at_s = fresh, now_s
             if fresh.urgent and fresh.need_milli > (track.cleared_need_milli or 0.0) * (1 + SAME_RATIO):
                 urgent.append(name)
-        demand_from = pulse.demand_from
         if sample.read_at_s - demand_from.read_at_s >= DEMAND_EVERY_S:
-            renewed[name] = _renew(track, window.between(demand_from, sample) or interval, proposal, config)
+            renewed[name] = _renew(track, between(demand_from, sample) or interval, proposal, config)
             demand_from = sample
-        pulses[name] = Pulse(sample, law_state, proposal, proposed_at_s, demand_from, pulse.guard_from)
+        pulses[name] = Pulse(sample, law_state, proposal, proposed_at_s, demand_from, guard_from)
     demands = {name: track.demand for name, track in renewed.items() if track.demand is not None}
     return replace(state, pulses=pulses, tracks={**tracks, **renewed} if renewed else tracks), demands, urgent
-
-
-def _replaces(fresh: Proposal, standing: Proposal, proposed_at_s: float, now_s: float) -> bool:
-    """Whether a law's latest word takes the place of the one that stands."""
-    if fresh.advice is not Advice.KEEP or standing.advice is Advice.KEEP:
-        return True
-    return now_s - proposed_at_s > STANDS_FOR_S
 
 
 def _first_pulse(track: Track, sample: CpuSample, config: EngineConfig, now_s: float) -> Pulse:
