@@ -175,13 +175,16 @@ def _settle(piece: _Piece, levels: Sequence[float], order: Sequence[int], steps:
     came_down = came_up = False
     while True:
         level = piece.level()
-        if steps and level < (lower := levels[order[steps - 1]]):
+        lower = levels[order[steps - 1]] if steps else -inf
+        upper = levels[order[steps]] if steps < len(order) else inf
+        # Below a piece that hands out too much, one without width (a party without range) cannot hold the level.
+        if level < lower or (came_down and lower == upper):
             steps -= 1
             piece.go_down((order[steps],))
             if came_up:
                 return lower, steps
             came_down = True
-        elif steps < len(order) and level >= (upper := levels[order[steps]]):
+        elif steps < len(order) and level >= upper:
             if came_down:
                 return upper, steps
             piece.go_up((order[steps],))

@@ -40,6 +40,8 @@ class Pulse(NamedTuple):
     proposed_at_s: float
     demand_from: CpuSample  # where the demand window began
     guard_from: CpuSample  # where the guard's window began
+    fed: CpuSample  # the last sample that the law has taken in
+    waiting: tuple[CpuSample, ...] = ()  # untroubled ones since then; see `watch`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,12 +4,12 @@ This is the hot path: it runs ten times per second for every busy container, in 
 everything. Values are made positionally for that reason.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from mbcasd.engine.state import EngineConfig, EngineState, Pulse, Track
 from mbcasd.estimation import forecast, smoothing, stall, window
-from mbcasd.estimation.law import LawSettings
+from mbcasd.estimation.law import LawSettings, LawState, Situation
 from mbcasd.estimation.laws import LAWS
 from mbcasd.model.demand import Advice, Demand, Proposal
 from mbcasd.model.identity import WorkloadId
@@ -22,8 +22,13 @@ STANDS_FOR_S = 2.0
 # Needs that differ by less are the same to the market: it need not be asked again.
 SAME_RATIO = 0.001
 
+# Smoothed use below it is nothing.
+STILL_MILLI = 0.5
+
 # A demand is renewed this often; a little less than a second, because samples come on a grid of a second.
 DEMAND_EVERY_S = 0.95
+
+Observe = Callable[[LawState, Interval, Situation], tuple[LawState, Proposal]]
 
 
 def watch(
@@ -36,9 +41,10 @@ def watch(
         once. One that the last clearing already refused the same need is not among them.
     """
     config = state.config
-    observe, between = LAWS[config.settings.demand.estimator].observe, window.between
+    observe = LAWS[config.settings.demand.estimator].observe
     pulses, tracks = dict(state.pulses), state.tracks
     renewed: dict[WorkloadId, Track] = {}
+    still: dict[WorkloadId, Demand] = {}
     urgent: list[WorkloadId] = []
     for name, sample in samples.items():
         track = tracks.get(name)
@@ -48,28 +54,73 @@ def watch(
         if pulse is None:
             pulses[name] = _first_pulse(track, sample, config, now_s)
             continue
-        before, law_state, proposal, proposed_at_s, demand_from, guard_from = pulse
-        interval = between(before, sample)
+        last, law_state, proposal, proposed_at_s, demand_from, guard_from, fed, waiting = pulse
+        is_due = sample.read_at_s - demand_from.read_at_s >= DEMAND_EVERY_S
+        if not is_due and sample[3:] == last[3:] and proposal.advice is Advice.KEEP:
+            # Nothing was throttled and nothing waited, so there is nothing to raise, and decreases are considered
+            # once a second: the law takes it in together with the next ones, which spares half of the hot path.
+            pulses[name] = Pulse(
+                sample, law_state, proposal, proposed_at_s, demand_from, guard_from, fed, (*waiting, sample)
+            )
+            continue
+        law_state, proposal, proposed_at_s, interval = _feed(track, pulse, sample, observe, now_s)
+        if proposal.urgent and proposed_at_s == now_s and _is_news(proposal, track):
+            urgent.append(name)
         if interval is None:
             # Counters were reset or no time has passed: start afresh from here, the law keeps what it knows.
-            pulses[name] = Pulse(sample, law_state, proposal, proposed_at_s, sample, sample)
+            pulses[name] = Pulse(sample, law_state, proposal, proposed_at_s, sample, sample, sample)
             continue
-        if track.in_market:
-            law_state, fresh = observe(law_state, interval, track.situation)
-            if (
-                fresh.advice is not Advice.KEEP
-                or proposal.advice is Advice.KEEP
-                or now_s - proposed_at_s > STANDS_FOR_S
-            ):
-                proposal, proposed_at_s = fresh, now_s
-            if fresh.urgent and fresh.need_milli > (track.cleared_need_milli or 0.0) * (1 + SAME_RATIO):
-                urgent.append(name)
-        if sample.read_at_s - demand_from.read_at_s >= DEMAND_EVERY_S:
-            renewed[name] = _renew(track, between(demand_from, sample) or interval, proposal, config)
+        if is_due:
+            window_seen = window.between(demand_from, sample) or interval
+            if not _is_still(track, window_seen, proposal):
+                renewed[name] = _renew(track, window_seen, proposal, config)
+            elif track.demand is not None:
+                still[name] = track.demand
             demand_from = sample
-        pulses[name] = Pulse(sample, law_state, proposal, proposed_at_s, demand_from, guard_from)
-    demands = {name: track.demand for name, track in renewed.items() if track.demand is not None}
+        pulses[name] = Pulse(sample, law_state, proposal, proposed_at_s, demand_from, guard_from, sample)
+    demands = still | {name: track.demand for name, track in renewed.items() if track.demand is not None}
     return replace(state, pulses=pulses, tracks={**tracks, **renewed} if renewed else tracks), demands, urgent
+
+
+def _feed(
+    track: Track, pulse: Pulse, sample: CpuSample, observe: Observe, now_s: float
+) -> tuple[LawState, Proposal, float, Interval | None]:
+    """Let the law take in what has waited and the newest sample.
+
+    Returns:
+        Its state, the proposal that stands and since when, and the newest interval; None where counters were reset.
+    """
+    _, law_state, proposal, proposed_at_s, _, _, fed, waiting = pulse
+    interval = None
+    for taken in (*waiting, sample):
+        interval = window.between(fed, taken)
+        fed = taken
+        if interval is None:
+            break
+        if not track.in_market:
+            continue
+        law_state, fresh = observe(law_state, interval, track.situation)
+        if fresh.advice is not Advice.KEEP or proposal.advice is Advice.KEEP or now_s - proposed_at_s > STANDS_FOR_S:
+            proposal, proposed_at_s = fresh, now_s
+    return law_state, proposal, proposed_at_s, interval
+
+
+def _is_still(track: Track, interval: Interval, proposal: Proposal) -> bool:
+    """Whether a workload that did nothing goes on doing nothing: what is known of it stays as it is."""
+    known = track.demand
+    return (
+        known is not None
+        and interval.usage_usec == 0
+        and known.usage_milli == 0
+        and known.smoothed_milli < STILL_MILLI
+        and known.need_milli == proposal.need_milli
+        and not interval.some_usec
+    )
+
+
+def _is_news(proposal: Proposal, track: Track) -> bool:
+    """Whether the last clearing has not refused the same need already."""
+    return proposal.need_milli > (track.cleared_need_milli or 0.0) * (1 + SAME_RATIO)
 
 
 def _first_pulse(track: Track, sample: CpuSample, config: EngineConfig, now_s: float) -> Pulse:
@@ -83,7 +134,7 @@ def _first_pulse(track: Track, sample: CpuSample, config: EngineConfig, now_s: f
         cpus=config.cpus,
     )
     keep = Proposal(Advice.KEEP, track.situation.limit_milli)
-    return Pulse(sample, LAWS[settings.demand.estimator].start(law_settings), keep, now_s, sample, sample)
+    return Pulse(sample, LAWS[settings.demand.estimator].start(law_settings), keep, now_s, sample, sample, sample)
 
 
 def _renew(track: Track, interval: Interval, proposal: Proposal, config: EngineConfig) -> Track:

@@ -14,6 +14,9 @@ from mbcasd.sensing import handles, parse
 from mbcasd.sensing.pressure import PressureFile
 from mbcasd.units import DEFAULT_PERIOD_USEC
 
+# The quota is what others change; a change of period, burst or weight alone is noticed a little later.
+WHOLE_LIMIT_EVERY = 10
+
 
 class CgroupReader:
     """One cgroup under watch; close it when it is not watched any more.
@@ -30,6 +33,7 @@ class CgroupReader:
         self._handles: list[int] = []
         self._last_limit: tuple[bytes | None, ...] = ()
         self._limit: LimitReading | None = None
+        self._limit_reads = 0
         directory = mounts.cpu + ref.path.rstrip("/")
         # Files are opened through this handle, so that all of them belong to the same incarnation.
         self._directory = handles.open_directory(directory, ref.inode)
@@ -71,11 +75,17 @@ class CgroupReader:
     def limit(self) -> LimitReading:
         """Read back the limit that the kernel enforces.
 
-        A cgroup for which the cpu controller is off has none; it reads as unlimited.
+        A cgroup for which the cpu controller is off has none; it reads as unlimited. As long as the quota stays,
+        period, burst and weight are read only with every tenth call.
         """
         self._pressure.look()
+        self._limit_reads += 1
+        first, *others = self._limit_files
         try:
-            texts = tuple(None if handle is None else os.pread(handle, 64, 0) for handle in self._limit_files)
+            quota = None if first is None else os.pread(first, 64, 0)
+            if self._limit is not None and quota == self._last_limit[0] and self._limit_reads % WHOLE_LIMIT_EVERY:
+                return self._limit
+            texts = (quota, *(None if handle is None else os.pread(handle, 64, 0) for handle in others))
         except OSError as err:
             raise self._trouble(err, "cpu.max" if self._is_v2 else "cpu.cfs_quota_us") from err
         if self._limit is not None and texts == self._last_limit:

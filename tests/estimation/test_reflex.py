@@ -194,8 +194,8 @@ def test_one_second_counts_as_ten_samples() -> None:
 
     assert seconds.state.debt_ms == pytest.approx(tenths.state.debt_ms)
     assert seconds.state.peaks_cores == pytest.approx(tenths.state.peaks_cores)
-    assert seconds.state.recent[-1] == pytest.approx(tenths.state.recent[-1])
-    assert len(seconds.state.recent) == len(tenths.state.recent) == 10
+    assert reflex._unpack(seconds.state.recent)[-1] == pytest.approx(reflex._unpack(tenths.state.recent)[-1])
+    assert len(seconds.state.recent) == len(tenths.state.recent) == reflex._RECENT_BYTES
     assert seconds.see(elapsed_s=1.0, usage_ms=100).advice is Advice.KEEP
 
 
