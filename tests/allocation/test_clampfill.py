@@ -68,6 +68,13 @@ def test_equal_breakpoints_and_empty_ranges_do_no_harm():
     assert found.amounts == [10, 90, 90, 180, 0]
 
 
+def test_a_party_without_range_does_not_hold_the_level():
+    # All but a trace fits: the second is the last to be full, at 11. The first stands still at its level of 16.
+    found = fill(12, (0.0625, 0, 1, 1), (1, 0, 10, 11), (1, 0, 4e-246, 4e-246))
+
+    assert found.level == 11
+
+
 def test_a_large_rate_that_leaves_does_not_take_the_digits_of_a_small_one():
     # 1e12 and 1e-3 side by side: subtracting the first from their sum would leave noise of 1e-4.
     found = fill(150, (1e12, 0, 0, 50), (1e-3, 0, 0, 900), (1e-3, 0, 0, 900))
