@@ -50,9 +50,9 @@ class RealTree:
         if self.is_v1:
             (here / "cpu.shares").write_text(str(MOST_SHARES))
         else:
+            # Only a cgroup whose parent hands the controller down has files of it.
+            (here.parent / "cgroup.subtree_control").write_text("+cpu")
             (here / "cpu.weight").write_text("10000")
-            if path == self.parent:
-                (here / "cgroup.subtree_control").write_text("+cpu")
         if quota is not None:
             self.write_quota(path, quota)
         return self.ref(path)
