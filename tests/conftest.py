@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from vm import machine
 
 settings.register_profile("mbcas", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("mbcas")
@@ -52,6 +53,7 @@ def _mounts_are_missing() -> str | None:
 
 TIERS = {
     "kernel": _kernel_is_missing,
+    "v2": machine.missing,
     "shells": _shells_are_missing,
     "terminal": _terminal_is_missing,
     "mounts": _mounts_are_missing,

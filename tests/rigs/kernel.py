@@ -29,6 +29,8 @@ while time.monotonic() < ends_at_s:
     while time.thread_time() < ends_s: pass
     time.sleep(max(0.0, next_s - time.monotonic()))
 """
+# How much longer than usual everything may take: a guest without hardware support is slow.
+PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))
 
 _numbers = itertools.count()
 
@@ -149,8 +151,8 @@ def wait_until(fact: Callable[[], bool], within_s: float, what: str) -> float:
     """Poll a fact until it is true; returns how long it took, fails with words when it takes too long."""
     began_s = time.monotonic()
     while not fact():
-        if time.monotonic() - began_s > within_s:
-            raise AssertionError(f"not within {within_s:g} s: {what}")
+        if time.monotonic() - began_s > within_s * PATIENCE:
+            raise AssertionError(f"not within {within_s * PATIENCE:g} s: {what}")
         time.sleep(0.005)
     return time.monotonic() - began_s
 
@@ -186,7 +188,7 @@ class Daemon:
 
     def get(self, path: str) -> tuple[int, bytes]:
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(5)
+            client.settimeout(5 * PATIENCE)
             client.connect(str(self.socket))
             client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
             answer = b"".join(iter(lambda: client.recv(65536), b""))
@@ -205,7 +207,7 @@ class Daemon:
     def stop(self, number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(15)
+        code = self.process.wait(15 * PATIENCE)
         if self.process.stdout is not None:
             self.process.stdout.close()
         return code
