@@ -63,7 +63,9 @@ def psi(facts: HostFacts) -> Finding:
     """Can stalls be attributed?"""
     pressure = facts.pressure
     if not pressure.in_kernel:
-        message, remedy = "this kernel has no PSI: stalls cannot be attributed", "run a kernel with CONFIG_PSI=y"
+        # Started with psi=0, Linux does not even make the file (seen on 6.1).
+        message = "this kernel has no PSI, or was started without: stalls cannot be attributed"
+        remedy = "start the kernel with psi=1; it needs CONFIG_PSI=y"
     elif not pressure.switched_on:
         message, remedy = "PSI is switched off: stalls cannot be attributed", "start the kernel with psi=1"
     elif not pressure.per_cgroup:
