@@ -35,6 +35,13 @@ def tree() -> CgroupTree:
     return CgroupTree.detect()
 
 
+def has_psi() -> bool:
+    try:
+        return bool(Path("/proc/pressure/cpu").read_text())
+    except OSError:
+        return False
+
+
 def run(program: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", program, *words], capture_output=True, text=True, check=False)
 
@@ -47,6 +54,7 @@ def test_one_mount_has_everything(tree: CgroupTree) -> None:
     assert tree.has_quota()
 
 
+@pytest.mark.skipif(not has_psi(), reason="this kernel was started without PSI")
 def test_every_counter_of_a_held_burner_rises(rig: Rig, tree: CgroupTree) -> None:
     rig.add("web", 200)
     reader = tree.open(tree.ref(f"{rig.path}/web"))
@@ -70,6 +78,7 @@ def test_every_counter_of_a_held_burner_rises(rig: Rig, tree: CgroupTree) -> Non
     reader.close()
 
 
+@pytest.mark.skipif(not has_psi(), reason="this kernel was started without PSI")
 def test_why_a_held_burner_waited_is_told_by_daemon_and_command(rig: Rig, tmp_path: Path) -> None:
     rig.add("web", 200)
     with a_daemon(rig, tmp_path) as daemon:
@@ -85,6 +94,23 @@ def test_why_a_held_burner_waited_is_told_by_daemon_and_command(rig: Rig, tmp_pa
         assert re.search(r"it waited [0-9.]+ s: [0-9.]+ % for its own limit, [0-9.]+ % for neighbours", words), words
         judged = run("mbcasctl", "status", "--socket", str(daemon.socket))
         assert judged.returncode == 0, judged.stdout
+
+
+@pytest.mark.skipif(has_psi(), reason="this kernel was started with PSI")
+def test_without_psi_only_the_reasons_for_waiting_are_unknown(rig: Rig, tree: CgroupTree, tmp_path: Path) -> None:
+    rig.add("web", 200)
+    reader = tree.open(tree.ref(f"{rig.path}/web"))
+    with a_daemon(rig, tmp_path) as daemon:
+        rig.burn("web")
+        wait_until(lambda: reader.sample(0).throttled_periods > 0, 10, "it is throttled")
+        sample = reader.sample(0)
+        assert (sample.some_usec, sample.full_usec) == (None, None)
+        wait_until(lambda: (daemon.row("web")["need_milli"] or 0) > 200, 10, "its need is seen all the same")
+        assert daemon.row("web")["stall_limit_ratio"] is None
+        told = run("mbcasctl", "explain", "web", "--socket", str(daemon.socket))
+        assert "why it waited is not known: this kernel has no PSI" in " ".join(told.stdout.split()), told
+    reader.close()
+    assert "start the kernel with psi=1" in " ".join(run("mbcasctl", "doctor").stdout.split())
 
 
 def test_a_throttled_burner_is_raised_and_given_back(rig: Rig, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ It starts from one archive in memory and is gone without a trace when its proces
 Python at this machine's paths, some ten to twenty times slower.
 """
 
+import contextlib
 import json
 import platform
 import select
@@ -51,8 +52,13 @@ class Done:
 class Machine:
     """A running guest; a context manager, after which nothing of it is left but the console's log."""
 
-    def __init__(self, directory: Path) -> None:
-        """Start it; `directory` gets its files: an archive of some 100 MB while it runs, and the console's log."""
+    def __init__(self, directory: Path, *, psi: bool = True) -> None:
+        """Start it.
+
+        Args:
+            directory: Gets its files: an archive of some 100 MB while it starts, and the console's log.
+            psi: Whether its kernel counts pressure.
+        """
         self._console = directory / "console.log"
         archive = directory / "root.cpio"
         image.build(archive)
@@ -64,7 +70,7 @@ class Machine:
                 ["setpriv", "--pdeathsig", "KILL", QEMU, "-nodefaults", "-no-user-config", "-display", "none"]
                 + ["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(MEMORY_MIB), "-no-reboot"]
                 + ["-kernel", str(KERNEL), "-initrd", str(archive)]
-                + ["-append", "console=ttyS0 quiet panic=-1 psi=1 cgroup_no_v1=all"]
+                + ["-append", f"console=ttyS0 quiet panic=-1 cgroup_no_v1=all psi={psi:d}"]
                 + ["-serial", f"file:{self._console}"]
                 + ["-chardev", f"socket,id=commands,fd={theirs.fileno()}", "-serial", "chardev:commands"],
                 stdin=subprocess.DEVNULL,
@@ -97,13 +103,15 @@ class Machine:
     def run(self, *argv: str, within_s: float = 60) -> Done:
         """Run a program in the guest, in the project's folder; raises as `python` does."""
         env = {"PATH": "/bin", "HOME": "/root", "LANG": "C.UTF-8", "TEST_PATIENCE": PATIENCE}
-        if self._process.poll() is not None:
-            raise GuestError(f"the machine is off; {self._last_words()}")
         request = {"argv": argv, "cwd": str(image.PROJECT), "env": env}
-        self._link.sendall(json.dumps(request).encode() + b"\n")
+        try:
+            self._link.sendall(json.dumps(request).encode() + b"\n")
+        except OSError as err:
+            raise GuestError(f"the machine is off; {self._last_words()}") from err
         return Done(**self._answer(within_s))
 
     def close(self) -> None:
+        """End it; also twice."""
         self._process.kill()
         self._process.wait()
         self._link.close()
@@ -113,14 +121,19 @@ class Machine:
         while b"\n" not in self._unread:
             left_s = ends_s - time.monotonic()
             if left_s <= 0 or not select.select([self._link], [], [], left_s)[0]:
-                self._process.kill()  # an answer that comes later would be taken for the next one
+                self.close()  # an answer that comes later would be taken for the next one
                 raise GuestError(f"no answer within {within_s:g} s; {self._last_words()}")
-            received = self._link.recv(65536)
-            if not received:
-                raise GuestError(f"the machine is off; {self._last_words()}")
-            self._unread += received
+            self._unread += self._receive()
         line, _, self._unread = self._unread.partition(b"\n")
         return json.loads(line)
+
+    def _receive(self) -> bytes:
+        # A machine that dies with a request unread resets the connection.
+        with contextlib.suppress(ConnectionError):
+            received = self._link.recv(65536)
+            if received:
+                return received
+        raise GuestError(f"the machine is off; {self._last_words()}")
 
     def _last_words(self) -> str:
         text = self._console.read_text(errors="replace") if self._console.exists() else ""

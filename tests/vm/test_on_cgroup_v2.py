@@ -4,9 +4,11 @@ Which of them: those about what differs between the versions. What asserts on ti
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from vm.machine import Machine
+from vm.image import PROJECT
+from vm.machine import GuestError, Machine
 
 pytestmark = pytest.mark.v2
 
@@ -34,11 +36,33 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         yield machine
 
 
+def in_guest(machine: Machine, file: str, which: str) -> None:
+    done = machine.python(
+        *("-m", "pytest", "--require-tiers", "-p", "no:cacheprovider", "--tb=short", file, "-k", which), within_s=300
+    )
+    assert done.returncode == 0, f"in the guest, Linux {machine.release}:\n{done.output}"
+    # What was skipped proves nothing.
+    assert " passed" in done.output
+
+
 @pytest.mark.parametrize("file", SUITES)
 def test_the_facts_hold_on_cgroup_v2(machine: Machine, file: str) -> None:
-    done = machine.python(
-        *("-m", "pytest", "--require-tiers", "-p", "no:cacheprovider", "--tb=short", file, "-k", SUITES[file]),
-        within_s=300,
-    )
+    in_guest(machine, file, SUITES[file])
 
-    assert done.returncode == 0, f"in the guest, Linux {machine.release}:\n{done.output}"
+
+def test_the_guest_tells_how_a_command_ended(machine: Machine) -> None:
+    done = machine.python("-c", "import os, sys; print(os.getcwd(), flush=True); sys.exit('ended')")
+
+    assert (done.returncode, done.output) == (1, f"{PROJECT}\nended\n")
+
+
+def test_a_guest_without_psi_and_a_command_that_takes_too_long(tmp_path: Path) -> None:
+    with Machine(tmp_path, psi=False) as machine:
+        in_guest(machine, "tests/tiers/test_unified_kernel.py", "without_psi")
+
+        with pytest.raises(GuestError, match=r"no answer within 0\.5 s; its console ends with"):
+            machine.run("sleep", "60", within_s=0.5)
+        with pytest.raises(GuestError, match="the machine is off"):
+            machine.run("sleep", "0")
+
+    assert [file.name for file in tmp_path.iterdir()] == ["console.log"]
