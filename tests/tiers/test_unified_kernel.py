@@ -139,6 +139,19 @@ def test_a_burst_follows_the_limit_and_is_given_back(rig: Rig, tree: CgroupTree,
     assert (rig.limit("web"), burst.read_text().strip()) == (200, "5000")
 
 
+def test_a_parents_smaller_limit_stops_no_write_but_holds_the_child(rig: Rig, tree: CgroupTree) -> None:
+    (rig.cpu / "cpu.max").write_text("20000 100000")
+    rig.add("web", 900)
+    reader, parent = tree.open(tree.ref(f"{rig.path}/web")), tree.open(tree.ref(rig.path))
+    rig.burn("web")
+    wait_until(lambda: parent.sample(0).throttled_periods >= 10, 10, "the parent is throttled")
+    assert reader.limit().limit_milli == 900
+    # It never gets far enough for its own limit: the estimators must not take its parent's for it.
+    assert reader.sample(0).throttled_periods <= 1
+    reader.close()
+    parent.close()
+
+
 def test_children_without_the_controller_get_a_remedy(rig: Rig, tree: CgroupTree, tmp_path: Path) -> None:
     (rig.cpu / "cgroup.subtree_control").write_text("-cpu")
     (rig.cpu / "bare").mkdir()
