@@ -90,7 +90,8 @@ def _duration_s(flag: str, text: str) -> float:
 def _print_once(snapshot: "NodeSnapshot", state: "TopState", output: OutputFormat) -> None:
     """One picture on stdout, with all its rows."""
     import shutil
-    from dataclasses import replace
+
+    from msgspec.structs import replace
 
     from mbcasctl.session import console, print_data
     from mbcasctl.terminal import ansi

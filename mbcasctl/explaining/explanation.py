@@ -5,7 +5,9 @@ named in `missing`, so that nobody takes silence for an answer.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from mbcasctl.explaining.counterfactual import Counterfactual
 from mbcasctl.explaining.share import Remedy, Share, remedies, share_of

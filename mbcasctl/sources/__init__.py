@@ -5,10 +5,12 @@ a source changes nothing.
 """
 
 import os
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mbcasd import places
-from mbcasd.model.snapshot import NodeSnapshot
+
+if TYPE_CHECKING:
+    from mbcasd.model.snapshot import NodeSnapshot
 
 DEFAULT_RECORD = places.record_path(os.environ)
 DEFAULT_SOCKET = places.socket_path(os.environ)
@@ -21,7 +23,7 @@ class Source(Protocol):
     def place(self) -> str:
         """Where it looks, for people: a path or a URL."""
 
-    def snapshot(self) -> NodeSnapshot:
+    def snapshot(self) -> "NodeSnapshot":
         """The node as it is now.
 
         Raises:

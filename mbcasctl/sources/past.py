@@ -6,9 +6,10 @@ The use is that of the demands, a mean over the estimation window.
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple, Self, TypeVar
+
+from msgspec.structs import replace
 
 from mbcasd.accounting.reading import Recorded, RecordedWorkload, RecordReader
 from mbcasd.model.decision import HeldBy, Receipt

@@ -31,6 +31,13 @@ class EngineConfig:
     capacity_milli: float | None = None  # None: measured; else what a clearing may hand out, as it is
 
 
+class Waiting(NamedTuple):
+    """Samples that wait, the newest first: a list of links, because adding to it touches nothing that is there."""
+
+    sample: CpuSample
+    before: "Waiting | None"
+
+
 class Pulse(NamedTuple):
     """What one workload's last sample left behind."""
 
@@ -41,7 +48,7 @@ class Pulse(NamedTuple):
     demand_from: CpuSample  # where the demand window began
     guard_from: CpuSample  # where the guard's window began
     fed: CpuSample  # the last sample that the law has taken in
-    waiting: tuple[CpuSample, ...] = ()  # untroubled ones since then; see `watch`
+    waiting: "Waiting | None" = None  # untroubled ones since then; see `watch`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ everything. Values are made positionally for that reason.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from mbcasd.engine.state import EngineConfig, EngineState, Pulse, Track
+from mbcasd.engine.state import EngineConfig, EngineState, Pulse, Track, Waiting
 from mbcasd.estimation import forecast, smoothing, stall, window
 from mbcasd.estimation.law import LawSettings, LawState, Situation
 from mbcasd.estimation.laws import LAWS
@@ -60,7 +60,7 @@ def watch(
             # Nothing was throttled and nothing waited, so there is nothing to raise, and decreases are considered
             # once a second: the law takes it in together with the next ones, which spares half of the hot path.
             pulses[name] = Pulse(
-                sample, law_state, proposal, proposed_at_s, demand_from, guard_from, fed, (*waiting, sample)
+                sample, law_state, proposal, proposed_at_s, demand_from, guard_from, fed, Waiting(sample, waiting)
             )
             continue
         law_state, proposal, proposed_at_s, interval = _feed(track, pulse, sample, observe, now_s)
@@ -92,7 +92,7 @@ def _feed(
     """
     _, law_state, proposal, proposed_at_s, _, _, fed, waiting = pulse
     interval = None
-    for taken in (*waiting, sample):
+    for taken in [*_oldest_first(waiting), sample]:
         interval = window.between(fed, taken)
         fed = taken
         if interval is None:
@@ -103,6 +103,15 @@ def _feed(
         if fresh.advice is not Advice.KEEP or proposal.advice is Advice.KEEP or now_s - proposed_at_s > STANDS_FOR_S:
             proposal, proposed_at_s = fresh, now_s
     return law_state, proposal, proposed_at_s, interval
+
+
+def _oldest_first(waiting: Waiting | None) -> list[CpuSample]:
+    samples = []
+    while waiting is not None:
+        samples.append(waiting.sample)
+        waiting = waiting.before
+    samples.reverse()
+    return samples
 
 
 def _is_still(track: Track, interval: Interval, proposal: Proposal) -> bool:

@@ -1,11 +1,15 @@
-"""One picture of a node, as `/status` serves it and `mbcasctl top` draws it."""
+"""One picture of a node, as `/status` serves it and `mbcasctl top` draws it.
+
+Structs, not dataclasses: a picture of a hundred rows is made every second, and a frozen dataclass takes four times
+as long to make. (`msgspec.structs.replace` changes one.)
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkloadSnapshot:
+class WorkloadSnapshot(Struct, frozen=True, kw_only=True):
     """One row of `top`."""
 
     namespace: str
@@ -41,8 +45,7 @@ class WorkloadSnapshot:
     resizes: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeSnapshot:
+class NodeSnapshot(Struct, frozen=True, kw_only=True):
     """The whole screen."""
 
     node: str

@@ -1,6 +1,6 @@
 import threading
-from dataclasses import replace
 
+from msgspec.structs import replace
 from pictures import a_picture
 
 from mbcasctl.sources import poller as poller_module

@@ -1,8 +1,8 @@
 import io
-from dataclasses import replace
 
 import msgspec
 from golden import check_golden
+from msgspec.structs import replace
 from pictures import a_busy_row, a_picture, a_row, a_shop
 from rich.console import Console
 

@@ -1,11 +1,11 @@
 import io
 import time
-from dataclasses import replace
 
 import pytest
 from golden import check_golden
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pictures import a_busy_row, a_picture, a_row, a_shop, a_stranger
 from rich.cells import cell_len
 from rich.console import Console

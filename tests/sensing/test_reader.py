@@ -112,7 +112,7 @@ def test_looking_for_pressure_gets_rare_but_never_stops(tmp_path: Path, opened) 
         reader.limit()
     events.write_text("populated 1\nfrozen 0\n")
     looks = 0
-    while reader.sample(1.0).some_usec is None:
+    while reader.sample(float(looks)).some_usec is None:
         reader.limit()
         looks += 1
     assert looks <= 31
@@ -210,3 +210,31 @@ def test_closing_twice_is_harmless(tmp_path: Path) -> None:
     reader = tree.open(tree.ref("/web"))
     reader.close()
     reader.close()
+
+
+def test_a_quiet_cgroup_is_read_as_a_whole_once_a_second_and_at_once_when_it_nears_its_quota(
+    tmp_path: Path, opened
+) -> None:
+    fake = FakeTree(tmp_path / "fs", "v1")
+    cgroup = fake.add("/web")
+    usage = tmp_path / "fs/cpuacct/web/cpuacct.usage"
+    (cgroup / "cpu.cfs_quota_us").write_text("40000\n")
+    usage.write_text("1000000000\n")
+    reader = opened(fake, "/web")
+    reader.limit()
+    reader.sample(1.0)
+    reader.sample(1.1)
+    (cgroup / "cpu.stat").write_text("nr_periods 9\nnr_throttled 7\nthrottled_time 5000\n")
+
+    # 2 ms of 40 ms: nothing can have been throttled, so nobody looks.
+    usage.write_text("1002000000\n")
+    assert reader.sample(1.2).throttled_periods != 7
+    # 11 ms more are over a quarter of the quota.
+    usage.write_text("1013000000\n")
+    assert reader.sample(1.3).throttled_periods == 7
+
+    # The period in which they fell may end now; then it is quiet, and a second later somebody looks all the same.
+    assert reader.sample(1.4).throttled_periods == 7
+    (cgroup / "cpu.stat").write_text("nr_periods 10\nnr_throttled 8\nthrottled_time 6000\n")
+    assert reader.sample(1.5).throttled_periods == 7
+    assert reader.sample(2.4).throttled_periods == 8
