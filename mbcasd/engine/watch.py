@@ -31,7 +31,7 @@ DEMAND_EVERY_S = 0.95
 Observe = Callable[[LawState, Interval, Situation], tuple[LawState, Proposal]]
 
 
-def watch(
+def watch(  # noqa: C901 -- the hot path: a call for each sample costs more than a branch
     state: EngineState, samples: Mapping[WorkloadId, CpuSample], now_s: float
 ) -> tuple[EngineState, dict[WorkloadId, Demand], list[WorkloadId]]:
     """Feed samples to the laws.
@@ -62,6 +62,11 @@ def watch(
             pulses[name] = Pulse(
                 sample, law_state, proposal, proposed_at_s, demand_from, guard_from, fed, Waiting(sample, waiting)
             )
+            continue
+        if sample[1:] == last[1:] and waiting is None and _sleeps(track, proposal):
+            pulses[name] = Pulse(sample, law_state, proposal, proposed_at_s, sample, guard_from, sample)
+            if track.demand is not None:
+                still[name] = track.demand
             continue
         law_state, proposal, proposed_at_s, interval = _feed(track, pulse, sample, observe, now_s)
         if proposal.urgent and proposed_at_s == now_s and _is_news(proposal, track):
@@ -112,6 +117,21 @@ def _oldest_first(waiting: Waiting | None) -> list[CpuSample]:
         waiting = waiting.before
     samples.reverse()
     return samples
+
+
+def _sleeps(track: Track, proposal: Proposal) -> bool:
+    """Whether a workload whose counters stand still is known to do nothing and has nothing left to give back.
+
+    Then the law need not hear of it, and finds what it knew when the workload wakes up.
+    """
+    known, situation = track.demand, track.situation
+    return (
+        known is not None
+        and known.usage_milli == 0
+        and known.smoothed_milli < STILL_MILLI
+        and proposal.advice is Advice.KEEP
+        and situation.limit_milli <= situation.floor_milli
+    )
 
 
 def _is_still(track: Track, interval: Interval, proposal: Proposal) -> bool:
