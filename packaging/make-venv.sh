@@ -8,9 +8,10 @@ cd "$(dirname "$0")/.."
 venv=$1
 here=packaging
 
-# A Python that is new enough, by the names that Debian and Ubuntu give it.
+# A Python that is new enough, by the names that Debian and Ubuntu give it. The system's own comes first: one from
+# somebody's home cannot be read by other users, which tests and services run as.
 find_python() {
-    for name in python3 python3.14 python3.13 python3.12 python3.11; do
+    for name in /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11; do
         if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             command -v "$name"
             return 0
