@@ -11,6 +11,9 @@
         RecordError        the record cannot be opened or read
         ServingError       an address or a socket cannot be served
         SourceError        no daemon answers, or not with what was asked for
+        ApiError           Kubernetes
+          ApiAway            no answer: refused, timed out, broken off; nothing is known of what became of it
+          ApiRefused         an answer with code 400 or above
 
 Anything else is a bug: no loop catches it, the role logs it, restores the owner's limits and exits.
 """
@@ -58,3 +61,35 @@ class ServingError(ExpectedTrouble):
 
 class SourceError(ExpectedTrouble):
     """No daemon answers where one was expected, or it answers something else."""
+
+
+class ApiError(ExpectedTrouble):
+    """The Kubernetes API did not do what it was asked."""
+
+
+class ApiAway(ApiError):
+    """No answer from the API server: refused, timed out or broken off; a write may or may not have happened."""
+
+
+class ApiRefused(ApiError):
+    """The API server answered with code 400 or above.
+
+    Attributes:
+        code: The HTTP status.
+        reason: `reason` of the Status object: "Conflict", "Invalid", "Forbidden", …; empty where there is none.
+        message: Its message.
+        causes: Its details' causes as (reason, field, message).
+        retry_after_s: What the answer asked to wait; None: nothing.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        causes: tuple[tuple[str, str, str], ...] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message or f"HTTP {code}")
+        self.code, self.reason, self.message = code, reason, message
+        self.causes, self.retry_after_s = causes, retry_after_s

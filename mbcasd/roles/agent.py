@@ -1,0 +1,9 @@
+"""`mbcasd agent`: a Kubernetes node. Who is wired to whom."""
+
+import argparse
+from collections.abc import Mapping
+
+
+def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Run until a signal ends it."""
+    raise NotImplementedError
