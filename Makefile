@@ -11,11 +11,12 @@ KERNEL := build/vm/vmlinuz
 # Debian packages of tests and build. PyInstaller also wants the shared library of the Python that it runs in.
 LIBPYTHON = import sys; sys.base_prefix == "/usr" and print("libpython%d.%d-dev" % sys.version_info[:2])
 PACKAGES  = packaging/ensure-packages.sh $$(sed 's/\#.*//' packaging/apt-test.txt) $$($(BIN)/python -c '$(LIBPYTHON)')
+CLUSTER   = PYTHONPATH=tests $(BIN)/python -m cluster
 LOCK      = $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --universal --python-version 3.11 --no-header
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench build completions lock clean
+.PHONY: help run test check bench build kubernetes completions lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +28,7 @@ run: $(READY) ## the demo: a minute of load with fixed limits, then with MBCAS
 test: $(READY) ## all tests that can run here; says which tiers were left out
 	@if $(PACKAGES); then $(MAKE) --no-print-directory build && \
 	    { $(MAKE) --no-print-directory $(KERNEL) || echo "    going on without the virtual machine"; }; \
+	    { $(MAKE) --no-print-directory kubernetes || echo "    going on without Kubernetes"; }; \
 	else echo "    going on without; the tests that need them are left out"; fi
 	@echo "==> tests"
 	@$(BIN)/pytest
@@ -51,6 +53,9 @@ bench: $(READY) ## all benchmarks, as tables; as JSON in build/bench/
 	done
 
 build: $(BINARY) ## dist/mbcas/: both programs in a folder that needs no Python
+
+kubernetes: $(READY) ## build Kubernetes for the test cluster, once per version (twenty minutes, ever)
+	@$(CLUSTER) build
 
 $(KERNEL): packaging/fetch-kernel.sh
 	@echo "==> a kernel for the virtual machine"

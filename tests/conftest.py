@@ -7,9 +7,12 @@ the last lines say so; with CI set, or `--require-tiers`, a tier left out fails 
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cluster import control_plane as kubernetes
+from cluster import programs
 from hypothesis import HealthCheck, settings
 from vm import machine
 
@@ -58,6 +61,7 @@ TIERS = {
     "terminal": _terminal_is_missing,
     "mounts": _mounts_are_missing,
     "binary": _binary_is_missing,
+    "control_plane": lambda: kubernetes.missing() or kubernetes.missing(programs.OLDEST),
 }
 
 _left_out: dict[str, str] = {}
@@ -96,3 +100,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(f"tier {tier}: {count} tests")
     for tier, reason in _left_out.items():
         terminalreporter.line(f"tier {tier}: LEFT OUT, {reason}", red=True)
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[kubernetes.ControlPlane]:
+    """A real API server of the newest Kubernetes; tests take namespaces or names of their own in it."""
+    with kubernetes.ControlPlane() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def control_plane_oldest() -> Iterator[kubernetes.ControlPlane]:
+    """The same, of the oldest Kubernetes that is supported."""
+    with kubernetes.ControlPlane(programs.OLDEST) as running:
+        yield running
