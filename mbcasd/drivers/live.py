@@ -7,7 +7,7 @@ and exchanges frozen values with this one.
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from mbcasd import engine
 from mbcasd.accounting import receipts
@@ -40,7 +40,8 @@ class Live:
     """Runs the engine on real cgroups until told to stop.
 
     `describe` turns what was found into workloads with contracts; `on_pass` is called after each pass with the
-    latest picture and tells the service manager that the loop is alive.
+    latest picture and tells the service manager that the loop is alive; `on_decision` sees each decision before its
+    plan is carried out; `more_problems` says what else of the role's own a person should look at.
     """
 
     def __init__(
@@ -59,12 +60,16 @@ class Live:
         metrics: Metrics,
         clock: Clock,
         on_pass: Callable[[NodeSnapshot | None], None],
+        on_decision: Callable[[Decision], None] = lambda _: None,
+        more_problems: Callable[[], Iterable[str]] = tuple,
+        nothing_managed: str = "No workload is managed: the parents named have no child cgroup yet",
     ) -> None:
         """Wire the parts; nothing is read or written yet."""
         now_s = clock.now_s()
         self._config, self._sensors, self._read_node, self._describe = config, sensors, read_node, describe
         self._actuator, self._leak_usec, self._painter = actuator, leak_usec, painter
         self._recorder, self._metrics, self._clock, self._on_pass = recorder, metrics, clock, on_pass
+        self._on_decision, self._more_problems, self._nothing_managed = on_decision, more_problems, nothing_managed
         self._state = engine.start(config, now_s)
         loops = config.settings.loops
         self._pace = Grid(now_s, loops.hot_sampling_interval_s)
@@ -161,6 +166,7 @@ class Live:
             began_s = self._clock.now_s()
             self._state, decision = engine.step(self._state, seen, now_s)
             self._account(decision, now_s, self._clock.now_s() - began_s)
+            self._on_decision(decision)
             if not decision.plan or self._config.run_mode is not RunMode.ENFORCE:
                 return
             for resize in decision.plan.resizes:
@@ -231,14 +237,14 @@ class Live:
     def _paint(self, now_s: float) -> NodeSnapshot:
         leak_ratio = self._leak_usec() / self._used_usec if self._used_usec > 0 else 0.0
         health = self._recorder.health
-        problems = [f"{name}: {why}" for name, why in self._sensors.unreadable.items()]
+        problems = [*self._more_problems(), *(f"{name}: {why}" for name, why in self._sensors.unreadable.items())]
         if health.trouble is not None:
             problems.append(f"the record is not written: {health.trouble}")
         problems += [f"{name} is held by somebody else" for name, t in self._state.tracks.items() if t.owner_held]
         if self._trouble:
             problems.append(self._trouble)
         if not any(track.workload.managed for track in self._state.tracks.values()):
-            problems.append("No workload is managed: the parents named have no child cgroup yet")
+            problems.append(self._nothing_managed)
         counters = {**self._counters, "missed_passes": self._look.missed, "dropped_records": health.dropped}
         return self._painter.paint(
             self._state,

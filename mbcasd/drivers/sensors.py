@@ -117,6 +117,18 @@ class Sensors:
             self._close(name)
         return limits
 
+    def limit_of(self, name: WorkloadId, cgroup: CgroupRef) -> LimitReading:
+        """Read the limit in force of one of them.
+
+        Raises:
+            CgroupGone: This incarnation is not under watch any more.
+            SensingError: It cannot be read now.
+        """
+        handle = self._handles.get(name)
+        if handle is None or handle.cgroup != cgroup:
+            raise CgroupGone(f"{cgroup.path} is not under watch any more")
+        return handle.reader.limit()
+
     def next_due_s(self) -> float | None:
         """When the next cgroup wants to be read; None: nothing is under watch."""
         return min((handle.due_s for handle in self._handles.values()), default=None)

@@ -134,6 +134,7 @@ def _market(entries: list[_Entry], capacity_milli: float, config: EngineConfig) 
             for entry in entries
         ),
         mechanism=market.mechanism,
+        group_weights=_group_weights(entries),
         options=Options(
             overload_rule=market.overload_rule,
             minimum_milli=config.settings.resize.minimum_milli,
@@ -141,6 +142,11 @@ def _market(entries: list[_Entry], capacity_milli: float, config: EngineConfig) 
             quantum_milli=market.quantum_milli,
         ),
     )
+
+
+def _group_weights(entries: list[_Entry]) -> dict[str, float]:
+    contracts = (entry.track.workload.contract for entry in entries)
+    return {contract.group: contract.group_weight for contract in contracts if contract.group is not None}
 
 
 def _held_by(entry: _Entry, binding: Binding, allocation_milli: float) -> HeldBy:

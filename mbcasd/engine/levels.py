@@ -151,7 +151,11 @@ def _drifted(
     track: Track, name: WorkloadId, limit: LimitReading, config: EngineConfig, now_s: float
 ) -> tuple[Track, Event]:
     ours = track.limit.limit_milli if track.limit is not None else None
-    message = f"somebody else set {name} from {format_cpu_milli(ours)} to {format_cpu_milli(limit.limit_milli)}"
+    change = f"{name} from {format_cpu_milli(ours)} to {format_cpu_milli(limit.limit_milli)}"
+    if config.follows_changes:
+        moved = _with_limit(track, limit, config, changed_at_s=now_s)
+        return moved, Event(at_s=now_s, kind="moved", workload=name, message=f"the limit of {change} was moved outside")
+    message = f"somebody else set {change}"
     if config.run_mode is RunMode.ENFORCE and track.workload.managed:
         message += "; it is left alone until the daemon is reloaded"
     owner_held = track.owner_held or config.run_mode is RunMode.ENFORCE

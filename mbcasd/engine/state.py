@@ -29,6 +29,9 @@ class EngineConfig:
     burst: bool  # set burst = quota with every resize
     cpus: int  # CPUs that workloads may run on
     capacity_milli: float | None = None  # None: measured; else what a clearing may hand out, as it is
+    # Whether a limit that changed from outside is the new level, because whoever knows who changed it says so in the
+    # contract (Kubernetes); else it is somebody else's, and left alone (a host).
+    follows_changes: bool = False
 
 
 class Waiting(NamedTuple):

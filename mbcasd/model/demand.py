@@ -22,7 +22,9 @@ class Contract:
     weight: float = 1.0
     workload_class: WorkloadClass = WorkloadClass.STANDARD
     owner_limit_milli: float | None = None  # what the owner had set; None: unlimited
-    group: str | None = None
+    group: str | None = None  # who bargains together: a namespace with a share of its own; None: each for itself
+    group_weight: float = 1.0  # of the whole group; the same in all contracts of a group
+    slo_p99_s: float | None = None  # the p99 latency that its users expect; None: nobody named one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,6 +56,22 @@ def parse(mountinfo: str) -> tuple[Hierarchy, ...]:
     return tuple(found)
 
 
+def below(hierarchies: Sequence[Hierarchy], directory: str) -> tuple[Hierarchy, ...]:
+    """Keep those that are mounted at or below a directory: in a pod, the host's and not the container's own.
+
+    Raises:
+        ConfigError: None is.
+    """
+    base = directory.rstrip("/")
+    kept = tuple(h for h in hierarchies if h.mount_point == base or h.mount_point.startswith(f"{base}/"))
+    if not kept:
+        raise ConfigError(
+            f"no cgroup hierarchy is mounted at or below {directory}; in a pod, mount the host's /sys/fs/cgroup there "
+            "(on cgroup v1 one hostPath for each of cpu, cpuacct and unified)"
+        )
+    return kept
+
+
 def choose(hierarchies: Sequence[Hierarchy], v2_controllers: frozenset[str] | None = None) -> CgroupMounts:
     """Pick the mounts that matter.
 

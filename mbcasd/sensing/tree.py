@@ -28,14 +28,19 @@ class CgroupTree:
         self._mount_points = sorted({h.mount_point for h in hierarchies}, key=len, reverse=True)
 
     @classmethod
-    def detect(cls, mountinfo_path: str = "/proc/self/mountinfo") -> "CgroupTree":
+    def detect(cls, mountinfo_path: str = "/proc/self/mountinfo", below: str | None = None) -> "CgroupTree":
         """Find the mounts of this machine.
+
+        Args:
+            mountinfo_path: What says which there are.
+            below: Only use those that are mounted at or below this directory; None: all.
 
         Raises:
             ConfigError: No hierarchy with a cpu controller is mounted; the message says what to do.
             SensingError: The file cannot be read.
         """
-        return cls(mounts.read(mountinfo_path))
+        found = mounts.read(mountinfo_path)
+        return cls(found if below is None else mounts.below(found, below))
 
     def directory(self, path: str) -> str:
         """Where a cgroup's files of the cpu controller are."""

@@ -153,3 +153,11 @@ def test_the_next_deadline_is_the_earliest_of_all(count: int) -> None:
     world.sensors.look(world.now_s)
 
     assert (world.sensors.next_due_s() is None) is (count == 0)
+
+
+def test_the_limit_of_one_incarnation_can_be_read_alone() -> None:
+    world = World()
+
+    assert world.sensors.limit_of(WEB, a_ref(1)).limit_milli == 200
+    with pytest.raises(CgroupGone):
+        world.sensors.limit_of(WEB, a_ref(2))

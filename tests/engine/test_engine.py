@@ -150,6 +150,32 @@ def test_a_reload_takes_a_drifted_workload_back_into_the_market() -> None:
     assert node.limit("web") > 300
 
 
+def test_where_changes_are_followed_a_limit_moved_outside_is_the_new_level() -> None:
+    node = FakeNode({"web": hungry(200)}, settings=local_settings(), follows_changes=True)
+    node.run(3.0)
+    node.workloads["web"].limit_milli = 300.0
+
+    node.run(10.0)
+
+    events = [event for _, decision in node.decisions for event in decision.events if event.kind == "moved"]
+    assert len(events) == 1
+    assert "moved outside" in events[0].message
+    assert node.limit("web") > 300
+
+
+def test_a_group_gains_nothing_by_having_more_members() -> None:
+    alone = {"one": hungry(100, floor_milli=10, group="small", group_weight=2.0)}
+    crowd = {f"w{i}": hungry(100, floor_milli=10, group="large", group_weight=1.0) for i in range(4)}
+    node = FakeNode({**alone, **crowd}, capacity_milli=410.0, settings=local_settings())
+
+    node.run(20.0)
+
+    # 2 × 410 − 5 × 10 = 770 of surplus, two thirds of it for the group with twice the weight.
+    one, several = node.limit("one"), sum(node.limit(name) for name in crowd)
+    assert one - 10 == pytest.approx(770 * 2 / 3, abs=15)
+    assert several - 40 == pytest.approx(770 / 3, abs=30)
+
+
 def test_a_refused_resize_is_reported_and_tried_again_later_and_later() -> None:
     node = FakeNode({"web": hungry(200)}, settings=local_settings(), refuse=lambda resize: "permission denied")
 

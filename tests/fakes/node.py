@@ -28,6 +28,8 @@ class FakeWorkload:
     cap_milli: float = 4000.0
     weight: float = 1.0
     workload_class: WorkloadClass = WorkloadClass.STANDARD
+    group: str | None = None
+    group_weight: float = 1.0
     inode: int = 1
     usage_usec: int = 0
     periods: int = 0
@@ -62,6 +64,7 @@ class FakeNode:
     settings: Settings = field(default_factory=Settings)
     run_mode: RunMode = RunMode.ENFORCE
     latency_s: float = 0.0
+    follows_changes: bool = False
     refuse: Callable[[Resize], str] = lambda resize: ""
     usage_milli: float | None = None  # of the whole node
     now_s: float = 0.0
@@ -78,6 +81,7 @@ class FakeNode:
             burst=False,
             cpus=self.cpus,
             capacity_milli=self.capacity_milli,
+            follows_changes=self.follows_changes,
         )
         self.state = engine.start(self.config, self.now_s)
         self._due: list[tuple[float, float, Resize]] = []
@@ -95,6 +99,8 @@ class FakeNode:
                     weight=w.weight,
                     workload_class=w.workload_class,
                     owner_limit_milli=w.limit_milli,
+                    group=w.group,
+                    group_weight=w.group_weight,
                 ),
             )
             for name, w in self.workloads.items()

@@ -88,6 +88,30 @@ def test_the_cpuset_controller_is_not_the_cpu_controller() -> None:
         mounts.choose(mounts.parse("1 0 0:1 / /a rw - cgroup c rw,cpuset\n"))
 
 
+def test_in_a_pod_only_the_hosts_hierarchies_are_used() -> None:
+    mountinfo = (
+        "30 29 0:30 / /sys/fs/cgroup/cpu ro - cgroup c rw,cpu\n"
+        "31 29 0:31 / /sys/fs/cgroup/cpuacct ro - cgroup c rw,cpuacct\n"
+        "40 29 0:30 /../.. /host/cgroup/cpu ro - cgroup c rw,cpu\n"
+        "41 29 0:31 /../.. /host/cgroup/cpuacct ro - cgroup c rw,cpuacct\n"
+        "42 29 0:32 / /host/cgroups-of-others ro - cgroup2 c rw\n"
+    )
+
+    chosen = mounts.choose(mounts.below(mounts.parse(mountinfo), "/host/cgroup/"))
+
+    assert (chosen.cpu, chosen.cpuacct, chosen.unified) == ("/host/cgroup/cpu", "/host/cgroup/cpuacct", None)
+
+
+def test_a_v2_tree_may_be_mounted_at_that_very_directory() -> None:
+    found = mounts.parse("1 0 0:1 / /sys/fs/cgroup ro - cgroup2 c rw\n2 0 0:1 /.. /host/cgroup ro - cgroup2 c rw\n")
+    assert mounts.choose(mounts.below(found, "/host/cgroup")).cpu == "/host/cgroup"
+
+
+def test_a_directory_without_any_hierarchy_is_told_what_to_mount() -> None:
+    with pytest.raises(ConfigError, match="hostPath"):
+        mounts.below(mounts.parse("1 0 0:1 / /sys/fs/cgroup rw - cgroup2 c rw\n"), "/host/cgroup")
+
+
 def test_a_line_that_is_cut_is_refused() -> None:
     with pytest.raises(SensingError, match="not in the expected form"):
         mounts.parse("1 0 0:1 / - cgroup c rw,cpu\n")
