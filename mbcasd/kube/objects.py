@@ -4,9 +4,10 @@ Unknown fields are skipped while decoding, so that ten thousand pods cost megaby
 CPU quantities stay text here ("250m", "2"); `units.parse_cpu_milli` is the one parser.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 
 class OwnerReference(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -136,6 +137,11 @@ class ContainerCpu(Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     request_milli: int | None = None  # None in `containers`: leave the request; in `original`: there was none
 
 
+def total_limit_milli(containers: Iterable[ContainerCpu]) -> int:
+    """The CPU that these containers may use together, in millicores."""
+    return sum(cpu.limit_milli for cpu in containers)
+
+
 class AllocationSpec(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What the agent decided for one pod."""
 
@@ -151,6 +157,10 @@ class AllocationSpec(Struct, frozen=True, kw_only=True, rename="camel", omit_def
     recommend_only: bool = False  # the controller moves nothing; what it had moved goes back to `original`
     released: bool = False  # not managed any more: back to `original`, then the controller deletes the object
     decision_time: str = ""  # RFC 3339
+    total_limit_milli: int = 0  # of `containers`; reckoned here, as no printer column can add
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "total_limit_milli", total_limit_milli(self.containers))
 
 
 class AllocationStatus(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -163,6 +173,10 @@ class AllocationStatus(Struct, frozen=True, kw_only=True, rename="camel", omit_d
     last_attempt_time: str | None = None
     observed_generation: int | None = None
     conditions: tuple[Condition, ...] = ()  # Applied, ResizePending, Conflict
+    total_limit_milli: int = 0  # of `containers`; reckoned here, as no printer column can add
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "total_limit_milli", total_limit_milli(self.containers))
 
 
 class PodAllocation(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
