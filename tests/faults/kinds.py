@@ -20,6 +20,11 @@ class HalfOpen:
 
 
 @dataclass(frozen=True, slots=True)
+class OldOnesDead:
+    """Half-open for the connections that stand, while new ones work: what is left after a fail-over."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stall:
     """Not a byte gets through for so long; then all that was held goes on its way, late."""
 
@@ -54,7 +59,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-Fault = Refused | ClosedAtOnce | HalfOpen | Stall | Slow | Cut | AnswerLost | Answer
+Fault = Refused | ClosedAtOnce | HalfOpen | OldOnesDead | Stall | Slow | Cut | AnswerLost | Answer
 
 
 def status(code: int, reason: str, message: str, *, retry_after_s: int | None = None) -> Answer:

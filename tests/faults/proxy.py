@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from faults.kinds import Answer, AnswerLost, ClosedAtOnce, Cut, Fault, HalfOpen, Refused, Slow, Stall
+from faults.kinds import Answer, AnswerLost, ClosedAtOnce, Cut, Fault, HalfOpen, OldOnesDead, Refused, Slow, Stall
 from faults.streams import Ended, Stream, body_of, read_head
 
 HANDSHAKE_WITHIN_S = 5.0
@@ -65,12 +65,16 @@ class _Trouble:
     fault: Fault
     of: Which
     until_s: float | None = None  # only of a stall
+    older_than: int = 0  # connections that stood when it began have lower numbers
 
-    def holds(self, request: Request | None) -> bool:
-        """Whether bytes of this request (None: of a connection as such) have to wait now."""
+    def holds(self, connection: Connection, request: Request | None) -> bool:
+        """Whether bytes of this request (None: of the connection as such) have to wait now."""
         match self.fault:
             case HalfOpen():
                 pass
+            case OldOnesDead():
+                if connection.number >= self.older_than:
+                    return False
             case Stall():
                 if self.until_s is None or time.monotonic() >= self.until_s:
                     return False
@@ -109,7 +113,7 @@ class Proxy:
         """Misbehave from now on; `of` restricts faults of requests to some of them."""
         with self._state:
             until_s = time.monotonic() + fault.for_s if isinstance(fault, Stall) else None
-            self._trouble = _Trouble(fault, of, until_s)
+            self._trouble = _Trouble(fault, of, until_s, older_than=len(self.connections))
             if isinstance(fault, Refused):
                 # The kernel keeps the port for a listener that does not listen any more.
                 self._listener.shutdown(socket.SHUT_RDWR)
@@ -185,9 +189,9 @@ class Proxy:
     def _serve(self, client: socket.socket, connection: Connection) -> None:
         sockets = [client]
         try:
-            self._pass(None)
+            self._pass(connection)
             if self._serving is None:
-                self._relay_bytes(sockets)
+                self._relay_bytes(sockets, connection)
             else:
                 self._relay_requests(sockets, connection)
         except Ended:
@@ -199,7 +203,7 @@ class Proxy:
             for sock in sockets:
                 self._drop(sock)
 
-    def _relay_bytes(self, sockets: list[socket.socket]) -> None:
+    def _relay_bytes(self, sockets: list[socket.socket], connection: Connection) -> None:
         client, server = sockets[0], self._call(sockets)
         other = {client: server, server: client}
         while True:
@@ -207,7 +211,7 @@ class Proxy:
                 data = sock.recv(65536)
                 if not data:
                     raise Ended
-                self._pass(None)
+                self._pass(connection)
                 self._send(other[sock], data, None, is_answer=sock is server)
 
     def _relay_requests(self, sockets: list[socket.socket], connection: Connection) -> None:
@@ -236,10 +240,11 @@ class Proxy:
             )
             with self._state:
                 self.requests.append(request)
-            self._answer(client, sockets, head.raw + body, request)
+            self._answer(sockets, head.raw + body, connection, request)
 
-    def _answer(self, client: socket.socket, sockets: list[socket.socket], raw: bytes, request: Request) -> None:
-        self._pass(request)
+    def _answer(self, sockets: list[socket.socket], raw: bytes, connection: Connection, request: Request) -> None:
+        client = sockets[0]
+        self._pass(connection, request)
         fault = self._fault_of(request)
         if isinstance(fault, Answer):
             request.fault, request.code = "answer", fault.code
@@ -257,18 +262,20 @@ class Proxy:
         if isinstance(self._fault_of(request), AnswerLost):
             request.fault = "answer lost"
             raise Ended
-        self._pass(request)
+        self._pass(connection, request)
         self._send(client, head.raw, request)
         if request.code not in {204, 304} and request.method != "HEAD":
-            self._copy_body(client, body_of(outgoing, head, is_answer=True), request)
+            self._copy_body(client, body_of(outgoing, head, is_answer=True), connection, request)
         self._drop(sockets.pop())
         if head.header("content-length") is None and "chunked" not in (head.header("transfer-encoding") or ""):
             raise Ended
 
-    def _copy_body(self, client: socket.socket, pieces: Iterator[bytes], request: Request) -> None:
+    def _copy_body(
+        self, client: socket.socket, pieces: Iterator[bytes], connection: Connection, request: Request
+    ) -> None:
         sent = 0
         for piece in pieces:
-            self._pass(request)
+            self._pass(connection, request)
             fault = self._fault_of(request)
             if isinstance(fault, Cut) and sent + len(piece) > fault.after_bytes:
                 request.fault = "cut"
@@ -298,10 +305,10 @@ class Proxy:
             return None
         return trouble.fault
 
-    def _pass(self, request: Request | None) -> None:
+    def _pass(self, connection: Connection, request: Request | None = None) -> None:
         """Wait while a fault holds everything up."""
         with self._state:
-            while not self._is_closing and self._trouble is not None and self._trouble.holds(request):
+            while not self._is_closing and self._trouble is not None and self._trouble.holds(connection, request):
                 if request is not None:
                     request.fault = "held"
                 until_s = self._trouble.until_s

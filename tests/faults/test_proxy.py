@@ -14,6 +14,7 @@ from faults.kinds import (
     ClosedAtOnce,
     Cut,
     HalfOpen,
+    OldOnesDead,
     Refused,
     Slow,
     Stall,
@@ -156,6 +157,16 @@ def test_half_open_keeps_connections_and_forwards_nothing(proxy, connect):
         with pytest.raises(TimeoutError):
             get(connect(proxy, timeout_s=0.3))
 
+    assert get(connect(proxy)) == TEN
+
+
+def test_after_a_fail_over_old_connections_are_dead_and_new_ones_work(proxy, connect):
+    old = connect(proxy, timeout_s=0.3)
+    get(old)
+    proxy.inject(OldOnesDead())
+
+    with pytest.raises(TimeoutError):
+        get(old)
     assert get(connect(proxy)) == TEN
 
 
