@@ -16,6 +16,11 @@ DEFAULT_PERIOD_USEC = 100_000
 
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|s|m|h|d)")
 _SIZE = re.compile(r"(\d{1,18})(B|kB|MB|GB|KiB|MiB|GiB)?")
+_SUFFIXES = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1} | {
+    f"{letter}{i}": float((1024 if i else 1000) ** power)
+    for power, letter in enumerate(("k", "M", "G", "T", "P", "E"), start=1)
+    for i in ("", "i")
+}
 _SIZE_UNIT_BYTES = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _DURATION_UNIT_S = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -42,6 +47,20 @@ def parse_cpu_milli(text: str | float) -> float:
     if not (math.isfinite(milli) and milli >= 0):
         raise ValueError(f"{text!r} is not a CPU quantity: write millicores as '250m' or CPUs as '1.5'")
     return milli
+
+
+def parse_quantity(text: str) -> float:
+    """Turn any quantity that the Kubernetes API writes into a number: `"64Mi"` is 67108864, `"250m"` is 0.25.
+
+    Raises:
+        ValueError: It is none.
+    """
+    digits = text.rstrip("numkKMGTPEi")
+    suffix = text[len(digits) :].replace("Ki", "ki")  # the one whose case differs
+    try:
+        return float(digits) * _SUFFIXES[suffix]
+    except (ValueError, KeyError):
+        raise ValueError(f"{text!r} is not a quantity as the Kubernetes API writes it") from None
 
 
 def format_cpu_milli(milli: float | None) -> str:

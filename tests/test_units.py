@@ -43,3 +43,28 @@ def test_a_limit_becomes_a_quota_of_the_period_in_force() -> None:
     assert units.quota_usec(1) == 1000
     assert units.limit_milli(25_000, 100_000) == 250
     assert units.limit_milli(None) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("250m", 0.25),
+        ("2", 2),
+        ("1k", 1000),
+        ("64Mi", 64 * 1024**2),
+        ("1Ki", 1024),
+        ("128974848", 128974848),
+        ("1.5Gi", 1.5 * 1024**3),
+        ("1e3", 1000),
+        ("500u", 0.0005),
+        ("12E", 12e18),
+    ],
+)
+def test_every_quantity_of_the_kubernetes_api_is_read(text, value):
+    assert units.parse_quantity(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "Mi", "1Kim", "one"])
+def test_what_is_no_quantity_is_refused(text):
+    with pytest.raises(ValueError, match="not a quantity"):
+        units.parse_quantity(text)
