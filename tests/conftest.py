@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cluster import cluster as nodes
 from cluster import control_plane as kubernetes
 from cluster import programs
 from hypothesis import HealthCheck, settings
@@ -61,6 +62,7 @@ TIERS = {
     "terminal": _terminal_is_missing,
     "mounts": _mounts_are_missing,
     "binary": _binary_is_missing,
+    "node": nodes.missing,
     "control_plane": lambda: kubernetes.missing() or kubernetes.missing(programs.OLDEST),
 }
 
@@ -113,4 +115,11 @@ def control_plane() -> Iterator[kubernetes.ControlPlane]:
 def control_plane_oldest() -> Iterator[kubernetes.ControlPlane]:
     """The same, of the oldest Kubernetes that is supported."""
     with kubernetes.ControlPlane(programs.OLDEST) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[nodes.Cluster]:
+    """A whole Kubernetes with two real nodes; tests take namespaces of their own in it."""
+    with nodes.Cluster() as running:
         yield running

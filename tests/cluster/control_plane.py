@@ -5,8 +5,7 @@ import http.client
 import itertools
 import json
 import ssl
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from cluster import programs
 from cluster.daemons import Daemon
 from cluster.instance import Instance
 from cluster.pki import SERVICE_NETWORK, Pki, write_kubeconfig
+from cluster.polling import poll_until
 
 if TYPE_CHECKING:
     from mbcasd.kube.api import Api
@@ -25,8 +25,9 @@ JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 JSON = "application/json"
 STARTS_WITHIN_S = 60
-# Nodes that a control plane has credentials for, whether they join or not.
-NODES = ("node-1", "node-2", "node-3")
+# Nodes that a control plane has credentials for, whether they join or not. All that a node takes from the machine is in
+# a network of its own: every cluster has the same addresses.
+NODES = {"node-1": "10.64.0.1", "node-2": "10.64.0.2", "node-3": "10.64.0.3"}
 
 
 def missing(tools: str = programs.NEWEST) -> str | None:
@@ -46,9 +47,7 @@ class ControlPlane:
         self._numbers = itertools.count(1)
         try:
             self._prepare(apiserver_flags)
-            self.etcd.start()
-            self.apiserver.start()
-            self._wait_for_api()
+            self._start()
         except BaseException:
             self.close()
             raise
@@ -57,7 +56,7 @@ class ControlPlane:
         here, address = self.instance.directory, self.instance.address(1)
         self.address = address
         self.server = f"https://{address}:6443"
-        self.pki = Pki(here / "pki", addresses=[address, "127.0.0.1"], names=[], nodes=list(NODES))
+        self.pki = Pki(here / "pki", addresses=[address, "127.0.0.1", *NODES.values()], nodes=list(NODES))
         self.ca_file = str(self.pki.ca)
         self.kubeconfig = str(
             write_kubeconfig(
@@ -67,6 +66,10 @@ class ControlPlane:
         self._trust = ssl.create_default_context(cafile=self.ca_file)
         self.etcd = Daemon("etcd", self._etcd_argv(), here / "etcd.log")
         self.apiserver = Daemon("kube-apiserver", [*self._apiserver_argv(), *apiserver_flags], here / "apiserver.log")
+
+    def _start(self) -> None:
+        self.etcd.start()
+        self.start_apiserver()
 
     def __enter__(self) -> Self:
         return self
@@ -181,7 +184,7 @@ class ControlPlane:
 
     def _wait_for_api(self) -> None:
         def is_ready() -> bool:
-            for daemon in self._daemons():
+            for daemon in (self.etcd, self.apiserver):
                 assert daemon.is_running, daemon.last_words()
             try:
                 return self.request("GET", "/readyz")[0] == 200
@@ -230,16 +233,6 @@ class ControlPlane:
             "--allow-privileged=true",
             f"--kubelet-certificate-authority={pki.ca}",
             *(f"--kubelet-client-certificate={pki.client_cert}", f"--kubelet-client-key={pki.client_key}"),
-            "--kubelet-preferred-address-types=Hostname",
+            "--kubelet-preferred-address-types=InternalIP",
             "--profiling=false",
         ]
-
-
-def poll_until(fact: Callable[[], bool], within_s: float, what: Callable[[], str]) -> float:
-    """Wait for a fact; returns how long it took, fails with words when it takes too long."""
-    began_s = time.monotonic()
-    while not fact():
-        if time.monotonic() - began_s > within_s:
-            raise AssertionError(f"not within {within_s:g} s: {what()}")
-        time.sleep(0.02)
-    return time.monotonic() - began_s

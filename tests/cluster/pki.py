@@ -14,13 +14,12 @@ SERVICE_ADDRESS = "10.96.0.1"
 class Pki:
     """The files below one folder: a CA, serving and client certificates, a key for service accounts, tokens."""
 
-    def __init__(self, directory: Path, *, addresses: list[str], names: list[str], nodes: list[str]) -> None:
+    def __init__(self, directory: Path, *, addresses: list[str], nodes: list[str]) -> None:
         """Make them all.
 
         Args:
             directory: Gets the files; is made.
             addresses: What servers are reached by, beside the service address.
-            names: More names that the servers have.
             nodes: Who gets the token of a kubelet.
         """
         self._directory = directory
@@ -41,7 +40,7 @@ class Pki:
             "/CN=kubernetes",
             ",".join(
                 [f"IP:{address}" for address in (*addresses, SERVICE_ADDRESS)]
-                + [f"DNS:{name}" for name in ("localhost", "kubernetes.default.svc", *names, *nodes)]
+                + [f"DNS:{name}" for name in ("localhost", "kubernetes.default.svc", *nodes)]
             ),
         )
         self.client_cert, self.client_key = self._certificate(

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 TOOLS = Path(__file__).with_name("tools")
@@ -53,13 +54,22 @@ def kubernetes_version(tools: str) -> str:
     return found[1]
 
 
+def cache() -> Path:
+    """Where everything is kept that takes time to make."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mbcas" / "cluster"
+
+
+def unique() -> str:
+    """A suffix for what is not finished yet."""
+    return f"{os.getpid()}-{threading.get_ident()}"
+
+
 def folder(tools: str) -> Path:
     """Where the built programs of this set are, or would be."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     digest = hashlib.sha256()
     for file in ("go.mod", "go.sum"):
         digest.update((TOOLS / tools / file).read_bytes())
-    return cache / "mbcas" / "cluster" / f"{tools}-{digest.hexdigest()[:12]}"
+    return cache() / f"{tools}-{digest.hexdigest()[:12]}"
 
 
 def names(tools: str) -> tuple[str, ...]:

@@ -1,0 +1,207 @@
+"""A whole Kubernetes on this machine: control plane, controllers, scheduler and real nodes with real cgroups.
+
+Nothing leaves the machine or stays on it: see `instance` for what a cluster takes, `node` for how nodes are apart.
+Pods have a network of their own, reach the API server under the usual service address, and are reached through the
+API server's pod proxy; there is no DNS and no way from node to node.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cluster import archives, control_plane, node, programs
+from cluster.control_plane import ControlPlane
+from cluster.daemons import Daemon
+from cluster.node import Node
+from cluster.pki import SERVICE_ADDRESS
+from cluster.pods import Pods
+from cluster.polling import poll_until
+
+READY_WITHIN_S = 60
+GONE_WITHIN_S = 30
+HERE = Path(__file__).parent
+
+
+def missing() -> str | None:
+    """Why there can be no cluster here; None: there can."""
+    return control_plane.missing() or node.missing() or archives.missing()
+
+
+class Cluster(ControlPlane):
+    """A control plane of the newest Kubernetes with nodes, all Ready when this returns; a context manager."""
+
+    def __init__(
+        self,
+        *,
+        nodes: int = 2,
+        kubelet: Mapping[str, Mapping[str, Any]] | None = None,
+        apiserver_flags: tuple[str, ...] = (),
+    ) -> None:
+        """Start it.
+
+        Args:
+            nodes: How many: node-1, node-2, …
+            kubelet: For nodes by name, more or other settings of their KubeletConfiguration.
+            apiserver_flags: More flags, for instance a feature gate.
+        """
+        self._wanted_nodes, self._kubelet = nodes, kubelet or {}
+        self.nodes: dict[str, Node] = {}
+        self._relays: list[Daemon] = []
+        self.pods = Pods(self, self.nodes)
+        super().__init__(programs.NEWEST, apiserver_flags=apiserver_flags)
+
+    def _start(self) -> None:
+        for number in range(1, self._wanted_nodes + 1):
+            made = Node(self.instance, number, self.pki, self._kubelet.get(f"node-{number}", {}))
+            self.nodes[made.name] = made
+            made.start()
+        self.etcd.start()
+        self.apiserver.start()
+        images = archives.standard_archive()
+        for joining in self.nodes.values():
+            joining.start_containerd()
+            joining.import_image(images)
+        self._start_relay(
+            {
+                "egress": {
+                    "socket": str(self._egress_socket),
+                    "networks": {
+                        network: joining.netns
+                        for joining in self.nodes.values()
+                        for network in (joining.pod_network, f"{joining.address}/32")
+                    },
+                }
+            }
+        )
+        # One for each node, so that a test can cut one off and leave the others alone.
+        self.api_relays = {
+            name: self._start_relay(self._service(joining, 443, 6443)) for name, joining in self.nodes.items()
+        }
+        self._wait_for_api()
+        self.controllers.start()
+        self.scheduler.start()
+        for joining in self.nodes.values():
+            joining.kubelet.start()
+        for name in self.nodes:
+            self.wait_for_node(name)
+
+    def _prepare(self, apiserver_flags: tuple[str, ...]) -> None:
+        here = self.instance.directory
+        self._egress_socket = here / "egress"
+        egress = here / "egress.json"
+        # How an API server reaches nodes on a network that it is not part of.
+        egress.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "apiserver.k8s.io/v1beta1",
+                    "kind": "EgressSelectorConfiguration",
+                    "egressSelections": [
+                        {
+                            "name": "cluster",
+                            "connection": {
+                                "proxyProtocol": "HTTPConnect",
+                                "transport": {"uds": {"udsName": str(self._egress_socket)}},
+                            },
+                        }
+                    ],
+                }
+            )
+        )
+        super()._prepare((f"--egress-selector-config-file={egress}", *apiserver_flags))
+        self.controllers = self._controller("kube-controller-manager", 10257, *self._controllers_flags())
+        self.scheduler = self._controller("kube-scheduler", 10259)
+
+    def _controller(self, name: str, port: int, *flags: str) -> Daemon:
+        access = [f"--{flag}kubeconfig={self.kubeconfig}" for flag in ("", "authentication-", "authorization-")]
+        serving = [f"--bind-address={self.address}", f"--secure-port={port}"]
+        serving += [f"--tls-cert-file={self.pki.server_cert}", f"--tls-private-key-file={self.pki.server_key}"]
+        alone = ["--leader-elect=false", "--profiling=false"]
+        argv = [self._programs / name, *access, *serving, *alone, *flags]
+        return Daemon(name, argv, self.instance.directory / f"{name}.log")
+
+    def _controllers_flags(self) -> tuple[str, ...]:
+        return (
+            f"--service-account-private-key-file={self.pki.accounts_key}",
+            f"--root-ca-file={self.pki.ca}",
+            "--node-monitor-period=2s",
+        )
+
+    def _daemons(self) -> list[Daemon]:
+        more = [daemon for name in ("controllers", "scheduler") if (daemon := getattr(self, name, None)) is not None]
+        return [*super()._daemons(), *more, *self._relays]
+
+    def close(self) -> None:
+        for ending in self.nodes.values():
+            ending.stop()
+        for daemon in self._relays:
+            daemon.kill()
+        super().close()
+
+    @contextmanager
+    def namespace(self, *, managed: bool = True) -> Iterator[str]:
+        with super().namespace(managed=managed) as name:
+            try:
+                yield name
+            finally:
+                # What still burns would disturb the next test.
+                pods = f"/api/v1/namespaces/{name}/pods"
+                self.request("DELETE", pods)
+                poll_until(lambda: not self.get(pods)["items"], GONE_WITHIN_S, lambda: f"the pods of {name} are gone")
+
+    def wait_for_node(self, name: str, *, ready: bool = True, within_s: float = READY_WITHIN_S) -> float:
+        """Wait until a node is Ready and takes pods, or until it is not; returns how long it took."""
+
+        def is_as_wanted() -> bool:
+            code, found = self.request("GET", f"/api/v1/nodes/{name}")
+            conditions = {item["type"]: item["status"] for item in found["status"]["conditions"]} if code == 200 else {}
+            is_ready = conditions.get("Ready") == "True" and not found["spec"].get("taints")
+            return is_ready == ready
+
+        return poll_until(
+            is_as_wanted, within_s, lambda: f"{name} is {'' if ready else 'not '}ready\n" + self._words(name)
+        )
+
+    def _words(self, name: str) -> str:
+        kubelet = self.nodes[name].kubelet
+        return f"{self.request('GET', f'/api/v1/nodes/{name}')}\n{kubelet.last_words()}"
+
+    def cgroup_root(self, name: str, controller: str = "cpu") -> Path:
+        """The directory below which the pods of a node are: its `kubepods` is there."""
+        return self.nodes[name].cgroup_root(controller)
+
+    def import_image(self, archive: Path) -> None:
+        """Give all nodes the images of a docker or OCI archive; pods name them with imagePullPolicy Never."""
+        for having in self.nodes.values():
+            having.import_image(archive)
+
+    def expose(self, port: int, *, at: int | None = None) -> str:
+        """Let pods reach a port of 127.0.0.1 of this machine; returns the address and port that they ask for."""
+        for having in self.nodes.values():
+            self._start_relay(self._service(having, at or port, port, address="127.0.0.1"))
+        return f"{SERVICE_ADDRESS}:{at or port}"
+
+    def stop_kubelet(self, name: str) -> None:
+        """End it as a crash would; its pods go on."""
+        self.nodes[name].kubelet.kill()
+
+    def start_kubelet(self, name: str) -> None:
+        self.nodes[name].kubelet.start()
+
+    def restart_kubelet(self, name: str) -> None:
+        """End it as a crash would and start it again; `wait_for_node` waits for it."""
+        self.stop_kubelet(name)
+        self.start_kubelet(name)
+
+    def _service(self, having: Node, port: int, target_port: int, *, address: str | None = None) -> dict[str, Any]:
+        connect = [address or self.address, target_port]
+        return {"services": [{"netns": having.netns, "listen": [SERVICE_ADDRESS, port], "connect": connect}]}
+
+    def _start_relay(self, wanted: dict[str, Any]) -> Daemon:
+        log = self.instance.directory / "relay.log"
+        relay = Daemon("a relay", [sys.executable, "-IS", HERE / "relay.py", json.dumps(wanted)], log)
+        self._relays.append(relay)
+        relay.start()
+        return relay
