@@ -1,0 +1,98 @@
+"""MBCAS on a cluster without its own pods: definition, accounts, rights and rules of `deploy/`, and tokens for them.
+
+So the daemons of a test can run beside the cluster, where they are started, stopped and killed by their process id,
+as the same accounts and under the same rules as in a pod.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cluster.cluster import Cluster
+from cluster.control_plane import APPLY_PATCH, ControlPlane
+from cluster.pods import a_container, a_pod
+from rigs.kernel import wait_until
+
+BASE = Path(__file__).parents[2] / "deploy" / "base"
+ALLOCATIONS = "/apis/allocation.mbcas.io/v1alpha1"
+SYSTEM = "mbcas-system"
+# What would start pods, or is about them.
+LEFT_OUT = {"DaemonSet", "Deployment", "PodDisruptionBudget", "NetworkPolicy", "Service", "Kustomization"}
+PLURALS = {
+    "CustomResourceDefinition": "customresourcedefinitions",
+    "Namespace": "namespaces",
+    "ServiceAccount": "serviceaccounts",
+    "ConfigMap": "configmaps",
+    "Role": "roles",
+    "RoleBinding": "rolebindings",
+    "ClusterRole": "clusterroles",
+    "ClusterRoleBinding": "clusterrolebindings",
+    "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
+    "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
+}
+
+
+def define_podallocations(plane: ControlPlane) -> None:
+    """Let the API server know PodAllocations, and wait until it serves them."""
+    for item in _objects():
+        if item["kind"] == "CustomResourceDefinition":
+            _apply(plane, item)
+    wait_until(lambda: plane.request("GET", f"{ALLOCATIONS}/podallocations")[0] == 200, 30, "they are served")
+
+
+@contextlib.contextmanager
+def prepared(cluster: Cluster) -> Iterator["Grounds"]:
+    """All of `deploy/base` but its pods; taken away at the end, together with every PodAllocation."""
+    items = [item for item in _objects() if item["kind"] not in LEFT_OUT]
+    for item in sorted(items, key=lambda item: item["kind"] != "Namespace"):
+        _apply(cluster, item)
+    define_podallocations(cluster)
+    try:
+        yield Grounds(cluster)
+    finally:
+        for item in sorted(items, key=lambda item: item["kind"] == "Namespace"):
+            cluster.request("DELETE", _path(item))
+        wait_until(lambda: cluster.request("GET", f"/api/v1/namespaces/{SYSTEM}")[0] == 404, 60, "all is gone")
+
+
+class Grounds:
+    """Where daemons of a test get their kubeconfigs from."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        for node in cluster.nodes:
+            # A token tells the node of the pod that it is bound to; so there has to be one.
+            stand_in = a_pod(f"agent-{node}", a_container(milli=1), node=node, serviceAccountName="mbcas-agent")
+            cluster.pods.start(SYSTEM, stand_in)
+
+    def agent_kubeconfig(self, node: str, server: str | None = None) -> str:
+        """A file with which a process is the agent of this node."""
+        token = self.cluster.token(SYSTEM, "mbcas-agent", pod=f"agent-{node}")
+        return self.cluster.kubeconfig_with(token, namespace=SYSTEM, server=server)
+
+    def controller_kubeconfig(self, server: str | None = None) -> str:
+        """A file with which a process is the controller."""
+        token = self.cluster.token(SYSTEM, "mbcas-controller")
+        return self.cluster.kubeconfig_with(token, namespace=SYSTEM, server=server)
+
+
+def _objects() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for file in sorted(BASE.glob("*.yaml")):
+        found += [item for item in yaml.safe_load_all(file.read_text()) if item]
+    return found
+
+
+def _path(item: dict[str, Any]) -> str:
+    group = item["apiVersion"]
+    metadata = item["metadata"]
+    where = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
+    root = f"/api/{group}" if "/" not in group else f"/apis/{group}"
+    return f"{root}{where}/{PLURALS[item['kind']]}/{metadata['name']}"
+
+
+def _apply(plane: ControlPlane, item: dict[str, Any]) -> None:
+    code, answer = plane.request("PATCH", f"{_path(item)}?fieldManager=tests&force=true", item, APPLY_PATCH)
+    assert code < 300, answer
