@@ -4,6 +4,7 @@
       BrokenInput        refused at the edge, exit code 2: names the field, the value and the remedy
         ConfigError        a setting, a flag, an environment variable
         BadProblem         a market that cannot be solved as it was stated
+        NoSuchWorkload     a name that no workload here has
       ExpectedTrouble    the pass is skipped and counted, the last good decision stays, exit code 1 at start
         SensingError       a kernel file is not as expected
         CgroupGone         the cgroup vanished
@@ -33,6 +34,10 @@ class ConfigError(BrokenInput):
 
 class BadProblem(BrokenInput):
     """A market cannot be solved as it was stated."""
+
+
+class NoSuchWorkload(BrokenInput):
+    """Somebody names a workload that does not exist here, or that is not managed."""
 
 
 class ExpectedTrouble(MbcasError):

@@ -107,16 +107,19 @@ class CostSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardrailSettings:
-    """The fast rule for what the estimator let through."""
+    """The rules for what the estimator let through: throttling at once, latency slowly."""
 
     enabled: bool = True
     fast_up_threshold_ratio: float = 0.5  # throttled share of periods over one fast loop that triggers
     step_min: float = 1.2  # smallest factor of a raise
     step_max: float = 2.0
     cooldown_s: float = 30.0  # no decrease after a trigger for so long
-    slo_latency_target_s: float = 0.1
+    slo_latency_target_s: float = 0.1  # p99 of workloads that name none and whose latency is known
+    slo_period_s: float = 30.0  # latency moves the throttling target at most this often
+    slo_staleness_s: float = 60.0  # an older reading says nothing any more
+    slo_timeout_s: float = 2.0  # for one question to Prometheus, all of it
     prometheus_url: str | None = None
-    slo_query: str | None = None
+    slo_query: str | None = None  # PromQL template: its answer is a p99 in seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +186,7 @@ class WorkloadRule:
     weight: float = 1.0
     workload_class: WorkloadClass = WorkloadClass.STANDARD
     slo_p99_s: float | None = None
+    slo_query: str | None = None  # None: that of the guardrail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,4 +49,5 @@ def host_contract(
         weight=rule.weight,
         workload_class=rule.workload_class,
         owner_limit_milli=owner_limit_milli,
+        slo_p99_s=rule.slo_p99_s,
     )

@@ -67,10 +67,26 @@ def _guardrail(settings: Settings) -> Iterator[Contradiction]:
             f"guardrail.step_min {guard.step_min:g} is above guardrail.step_max {guard.step_max:g}",
             ("guardrail.step_min", "guardrail.step_max"),
         )
-    if guard.slo_query is not None and guard.prometheus_url is None:
+    yield from _latency(settings)
+
+
+def _latency(settings: Settings) -> Iterator[Contradiction]:
+    guard = settings.guardrail
+    queries = [f"{WORKLOAD}[{index}].slo_query" for index, rule in enumerate(settings.workloads) if rule.slo_query]
+    if guard.slo_query is not None:
+        queries.insert(0, "guardrail.slo_query")
+    if queries and guard.prometheus_url is None:
+        yield Contradiction(f"{queries[0]} needs guardrail.prometheus_url, the server to ask", (queries[0],))
+    if guard.prometheus_url is not None and not queries:
         yield Contradiction(
-            "guardrail.slo_query needs guardrail.prometheus_url, the server to ask",
-            ("guardrail.slo_query",),
+            "guardrail.prometheus_url needs guardrail.slo_query, what to ask for (or a [[workload]] with its own)",
+            ("guardrail.prometheus_url",),
+        )
+    if guard.slo_staleness_s < guard.slo_period_s:
+        yield Contradiction(
+            f"guardrail.slo_staleness {format_duration(guard.slo_staleness_s)} is shorter than guardrail.slo_period "
+            f"{format_duration(guard.slo_period_s)}, so a latency would be forgotten before it counts",
+            ("guardrail.slo_staleness", "guardrail.slo_period"),
         )
 
 

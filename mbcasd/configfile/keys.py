@@ -12,6 +12,7 @@ from mbcasd.configfile import kinds
 from mbcasd.configfile.kinds import Kind, cpu, duration, number, percent, ratio, switch
 from mbcasd.model.demand import WorkloadClass
 from mbcasd.model.market import Mechanism, OverloadRule
+from mbcasd.model.slo import PLACEHOLDERS
 from mbcasd.settings import Settings, WorkloadRule
 
 
@@ -158,7 +159,10 @@ KEYS: tuple[Key, ...] = (
         "A workload without any use falls to its floor at once instead of waiting for its history to pass.",
     ),
     Key("cost.probe", "probe", switch(), "Shave the limit by 1 % while there is no stall, and find the least."),
-    Key("guardrail.enabled", "enabled", switch(), "Whether the fast rule for throttling spikes is in force."),
+    Key(
+        "guardrail.enabled", "enabled", switch(),
+        "Whether the rules are in force: the fast one for throttling spikes and the slow one for latency.",
+    ),
     Key(
         "guardrail.fast_up_threshold", "fast_up_threshold_ratio", ratio(**SHARE),
         "Share of throttled periods over one fast loop that triggers it. At least three times the throttling target, "
@@ -172,14 +176,31 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "guardrail.slo_latency_target", "slo_latency_target_s", duration(above=0, at_most=3600),
-        "The p99 latency that counts as kept, for workloads that name none.",
+        "The p99 latency that counts as kept, for workloads that name none and whose latency is known; batch work has "
+        "no such default.",
+    ),
+    Key(
+        "guardrail.slo_period", "slo_period_s", duration(at_least=30, at_most=3600),
+        "Latency moves the throttling target at most this often. Not shorter than the range that the query looks back, "
+        "or it would react to what was before the last move.",
+    ),
+    Key(
+        "guardrail.slo_staleness", "slo_staleness_s", duration(at_least=10, at_most=7200),
+        "An older reading of a latency says nothing any more, and nothing moves by it.",
+    ),
+    Key(
+        "guardrail.slo_timeout", "slo_timeout_s", duration(at_least=0.1, at_most=30),
+        "How long Prometheus may take for one answer, all of it.",
     ),
     Key(
         "guardrail.prometheus_url", "prometheus_url",
         kinds.optional(kinds.text("URL", starts_with=("http://", "https://")), ""),
         "Where latencies are asked for; without it only throttling and what applications report count.",
     ),
-    Key("guardrail.slo_query", "slo_query", kinds.optional(kinds.text("PromQL query"), ""), "How p99 is asked for."),
+    Key(
+        "guardrail.slo_query", "slo_query", kinds.optional(kinds.template("PromQL query", PLACEHOLDERS), ""),
+        "How the p99 of a workload is asked for: its one answer is in seconds.",
+    ),
     Key(
         "resize.cooldown", "cooldown_s", duration(at_least=0, at_most=3600),
         "Wait before a decrease, from the last confirmed change.",
@@ -255,6 +276,10 @@ WORKLOAD_KEYS: tuple[Key, ...] = (
     Key("workload.weight", "weight", number(at_least=0, at_most=1e6), "Bargaining power, relative to the others."),
     Key("workload.class", "workload_class", kinds.choice(WorkloadClass), "How much it minds waiting."),
     Key("workload.slo_p99", "slo_p99_s", duration(above=0, at_most=3600), "The p99 latency that its users expect."),
+    Key(
+        "workload.slo_query", "slo_query", kinds.optional(kinds.template("PromQL query", PLACEHOLDERS), ""),
+        "How its p99 is asked for, in the place of guardrail.slo_query.",
+    ),
 )  # fmt: skip
 
 BY_DOTTED = {key.dotted: key for key in (*KEYS, *WORKLOAD_KEYS)}
@@ -265,7 +290,7 @@ WORKLOAD = "workload"
 # what only concerns Kubernetes.
 NOT_IN_FORCE_YET = frozenset(
     {
-        "market.credits", "guardrail.slo_latency_target", "guardrail.prometheus_url", "guardrail.slo_query",
+        "market.credits",
         "resize.request_policy", "resize.skip_guaranteed", "selection.opt_in", "selection.namespaces",
         "selection.labels", "selection.excluded_classes", "learning.enabled", "learning.kind",
         "learning.learning_rate", "learning.discount", "learning.exploration", "learning.target_min",

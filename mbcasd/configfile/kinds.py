@@ -203,6 +203,22 @@ def text(form: str = "text", *, starts_with: tuple[str, ...] = ("",)) -> Kind:
     return Kind(form, parse, str)
 
 
+def template(form: str, placeholders: tuple[str, ...]) -> Kind:
+    """Text in which `{{name}}` stands for something that is known later."""
+    plain = text(form)
+
+    def parse(value: object) -> str:
+        parsed = str(plain.parse(value))
+        for part in parsed.split("{{")[1:]:
+            name, closed, _ = part.partition("}}")
+            if not closed or name.strip() not in placeholders:
+                known = ", ".join(f"{{{{{known}}}}}" for known in placeholders)
+                raise ValueError(f"{{{{{legible(name.strip())} is no placeholder; there are {known}")
+        return parsed
+
+    return Kind(f"{form} with {', '.join(f'{{{{{name}}}}}' for name in placeholders)}", parse, str)
+
+
 def texts(form: str, *, must_contain: str = "") -> Kind:
     """A list of texts; in the environment with commas between them."""
 

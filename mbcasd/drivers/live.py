@@ -20,6 +20,7 @@ from mbcasd.drivers.picture import Painter
 from mbcasd.drivers.sensors import Sensors
 from mbcasd.engine.step import OPTIMIZER
 from mbcasd.errors import ExpectedTrouble
+from mbcasd.latency.sources import Latencies
 from mbcasd.model.decision import Decision, HeldBy, Observation, RunMode, Workload
 from mbcasd.model.identity import CgroupRef, WorkloadId
 from mbcasd.model.readings import LimitReading, NodeReading
@@ -60,6 +61,7 @@ class Live:
         metrics: Metrics,
         clock: Clock,
         on_pass: Callable[[NodeSnapshot | None], None],
+        latencies: Latencies | None = None,
         on_decision: Callable[[Decision], None] = lambda _: None,
         more_problems: Callable[[], Iterable[str]] = tuple,
         nothing_managed: str = "No workload is managed: the parents named have no child cgroup yet",
@@ -70,6 +72,7 @@ class Live:
         self._actuator, self._leak_usec, self._painter = actuator, leak_usec, painter
         self._recorder, self._metrics, self._clock, self._on_pass = recorder, metrics, clock, on_pass
         self._on_decision, self._more_problems, self._nothing_managed = on_decision, more_problems, nothing_managed
+        self._latencies = latencies
         self._state = engine.start(config, now_s)
         loops = config.settings.loops
         self._pace = Grid(now_s, loops.hot_sampling_interval_s)
@@ -139,12 +142,18 @@ class Live:
             self._metrics.observe_discovery(self._clock.now_s() - now_s)
             limits = self._sensors.limits()
             workloads = self._describe(found, limits)
+            if self._latencies is not None:
+                self._latencies.watch(workloads)
             node = self._read_node()
         began_s = self._clock.now_s()
         samples = self._sensors.samples(now_s, self._clock.now_s)
         self._metrics.observe_sensing(self._clock.now_s() - began_s)
+        latencies = self._latencies.collect() if self._latencies is not None else {}
         self._advance(
-            Observation(samples=samples, workloads=workloads, limits=limits, outcomes=outcomes, node=node), now_s
+            Observation(
+                samples=samples, workloads=workloads, limits=limits, outcomes=outcomes, node=node, latencies=latencies
+            ),
+            now_s,
         )
         if looking:
             self._latest = self._paint(now_s)
@@ -212,7 +221,7 @@ class Live:
             self._counters[event.kind] += 1
             if event.kind == "drift":
                 self._metrics.count_drift("external")
-            level = logging.WARNING if event.kind in {"drift", "refused"} else logging.INFO
+            level = logging.WARNING if event.kind in {"drift", "refused", "violation"} else logging.INFO
             log.log(level, "%s", event.message)
         self._cleared = self._cleared or decision.trigger == OPTIMIZER
         if decision.clearing is None or decision.market is None:
@@ -245,6 +254,11 @@ class Live:
             problems.append(self._trouble)
         if not any(track.workload.managed for track in self._state.tracks.values()):
             problems.append(self._nothing_managed)
+        sources = self._latencies.health if self._latencies is not None else ()
+        for source in sources:
+            if source.trouble:
+                problems.append(f"{source.kind.value} at {source.place}: {source.trouble}; targets stay as they are")
+            problems += source.problems
         counters = {**self._counters, "missed_passes": self._look.missed, "dropped_records": health.dropped}
         return self._painter.paint(
             self._state,
@@ -253,4 +267,5 @@ class Live:
             problems=tuple(problems),
             counters=counters,
             quota_leak_ratio=leak_ratio,
+            latency_sources=sources,
         )

@@ -3,17 +3,21 @@
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from mbcasd import __version__
 from mbcasd.actuation.plan import SLACK_MILLI
 from mbcasd.allocation.utility import satisfaction
 from mbcasd.engine import EngineState
 from mbcasd.engine.state import Pulse, Track
+from mbcasd.guarding import slo
+from mbcasd.latency.port import SourceHealth
 from mbcasd.model.decision import Decision
 from mbcasd.model.identity import WorkloadId
 from mbcasd.model.market import Clearing
 from mbcasd.model.resizing import ResizeOutcome, ResizeStatus
-from mbcasd.model.snapshot import NodeSnapshot, WorkloadSnapshot
+from mbcasd.model.snapshot import LatencySourceSnapshot, NodeSnapshot, WorkloadSnapshot
+from mbcasd.settings import GuardrailSettings
 
 # One value per second: what a sparkline of a minute needs.
 HISTORY_S = 60
@@ -74,13 +78,15 @@ class Painter:
         problems: tuple[str, ...],
         counters: Mapping[str, float],
         quota_leak_ratio: float,
+        latency_sources: tuple[SourceHealth, ...] = (),
     ) -> NodeSnapshot:
         """Paint the picture of this moment."""
         while self._recent and now_s - self._recent[0][0] > RECENT_S:
             self._recent.popleft()
         for name in [name for name in self._pasts if name not in state.tracks]:
             del self._pasts[name]
-        workloads = tuple(self._row(name, track, state.pulses.get(name)) for name, track in state.tracks.items())
+        told = _Told(state.config.settings.guardrail, now_s, wall_s)
+        workloads = tuple(self._row(name, track, state.pulses.get(name), told) for name, track in state.tracks.items())
         managed = [row for row in workloads if row.managed]
         settings, clearing = state.config.settings, self._clearing
         lowers = sum(is_decrease for _, is_decrease in self._recent)
@@ -109,11 +115,12 @@ class Painter:
             receipt_id=self.receipt_id,
             receipt_holds=self.receipt_holds,
             workloads=workloads,
+            latency_sources=tuple(map(_source, latency_sources)),
             problems=problems,
             counters=dict(counters),
         )
 
-    def _row(self, name: WorkloadId, track: Track, pulse: Pulse | None) -> WorkloadSnapshot:
+    def _row(self, name: WorkloadId, track: Track, pulse: Pulse | None, told: "_Told") -> WorkloadSnapshot:
         past = self._pasts.setdefault(name, _Past())
         contract, demand = track.workload.contract, track.demand
         stall = demand.stall if demand else None
@@ -156,6 +163,7 @@ class Painter:
             last_change_milli=past.last_change_milli,
             last_change_wall_s=past.last_change_wall_s,
             resizes=past.resizes,
+            **told.latency(track),
         )
 
 
@@ -168,3 +176,34 @@ def _utility(track: Track) -> float | None:
     if wants_milli - contract.floor_milli <= SLACK_MILLI:
         return 1.0
     return satisfaction(track.target_milli, contract.floor_milli, wants_milli)
+
+
+class _Told(NamedTuple):
+    """What is needed to say how old a latency is."""
+
+    guard: GuardrailSettings
+    now_s: float
+    wall_s: float
+
+    def latency(self, track: Track) -> dict[str, Any]:
+        """The fields about a workload's latency; those of most workloads, whose latency nobody knows, stay out."""
+        known = track.slo
+        if known is None:
+            return {"slo_p99_s": track.workload.contract.slo_p99_s}
+        reading = known.reading
+        fresh = slo.is_fresh(known, self.guard, self.now_s)
+        return {
+            "slo_p99_s": slo.objective_s(track.workload.contract, self.guard),
+            "p99_s": reading.p99_s,
+            "p99_source": reading.source.value,
+            "p99_read_wall_s": self.wall_s - (self.now_s - reading.read_at_s),
+            "slo_violated": known.is_violated if fresh else None,
+            "slo_violations": known.violations,
+            "leniency": known.leniency,
+        }
+
+
+def _source(health: SourceHealth) -> LatencySourceSnapshot:
+    return LatencySourceSnapshot(
+        kind=health.kind.value, up=health.is_up, place=health.place, trouble=health.trouble, answers=health.answers
+    )

@@ -10,6 +10,7 @@ from math import inf
 
 from mbcasd.engine.state import Capacity, EngineConfig, EngineState, Pulse, Track
 from mbcasd.estimation.law import Situation
+from mbcasd.guarding.slo import Slo
 from mbcasd.model.decision import Event, RunMode, Workload
 from mbcasd.model.identity import WorkloadId
 from mbcasd.model.readings import LimitReading, NodeReading
@@ -30,7 +31,9 @@ REFUSED_FOR_S = 5.0
 REFUSED_AT_MOST_S = 300.0
 
 
-def situation_of(workload: Workload, limit: LimitReading | None, config: EngineConfig, *, pending: bool) -> Situation:
+def situation_of(
+    workload: Workload, limit: LimitReading | None, config: EngineConfig, *, pending: bool, slo: Slo | None = None
+) -> Situation:
     """What a law may know of a workload: an unlimited one stands at its cap."""
     contract = workload.contract
     limit_milli = limit.limit_milli if limit is not None else None
@@ -40,6 +43,7 @@ def situation_of(workload: Workload, limit: LimitReading | None, config: EngineC
         contract.cap_milli,
         pending,
         config.cpus,
+        slo.leniency if slo is not None else 1.0,
     )
 
 
@@ -56,7 +60,8 @@ def meet(state: EngineState, workloads: Mapping[WorkloadId, Workload], now_s: fl
         track = state.tracks.get(name)
         if track is not None and track.workload.cgroup == workload.cgroup:
             if track.workload != workload:
-                situation = situation_of(workload, track.limit, state.config, pending=track.pending is not None)
+                pending = track.pending is not None
+                situation = situation_of(workload, track.limit, state.config, pending=pending, slo=track.slo)
                 track = replace(track, workload=workload, situation=situation)
             tracks[name] = track
             continue
@@ -143,7 +148,7 @@ def take_outcomes(
 
 def _with_limit(track: Track, limit: LimitReading | None, config: EngineConfig, **more: object) -> Track:
     pending = track.pending is not None
-    situation = situation_of(track.workload, limit, config, pending=pending)
+    situation = situation_of(track.workload, limit, config, pending=pending, slo=track.slo)
     return replace(track, limit=limit, situation=situation, **more)  # type: ignore[arg-type]
 
 

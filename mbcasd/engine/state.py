@@ -10,6 +10,7 @@ from math import inf
 from typing import NamedTuple
 
 from mbcasd.estimation.law import LawState, Situation
+from mbcasd.guarding.slo import Slo
 from mbcasd.guarding.throttling import Guarded
 from mbcasd.model.decision import HeldBy, RunMode, Workload
 from mbcasd.model.demand import Demand, Proposal
@@ -70,6 +71,7 @@ class Track:
     refusals: int = 0
     owner_held: bool = False  # somebody else set its limit: left alone until the daemon is restarted or reloaded
     guarded: Guarded | None = None
+    slo: Slo | None = None  # None: its latency is not known
     demand: Demand | None = None
     forecast: object = None  # of `estimation.forecast`
     smoothed_milli: float | None = None
@@ -132,6 +134,13 @@ def start(config: EngineConfig, now_s: float) -> EngineState:
 def reconfigure(state: EngineState, config: EngineConfig, now_s: float) -> EngineState:
     """Take over changed settings: laws start afresh, and limits that somebody else had set are managed again."""
     fresh = start(config, now_s)
-    tracks = {name: replace(track, owner_held=False, guarded=None) for name, track in state.tracks.items()}
+    enabled = config.settings.guardrail.enabled
+    tracks = {name: _reconsidered(track, keep_slo=enabled) for name, track in state.tracks.items()}
     capacity = replace(state.capacity, capacity_milli=fresh.capacity.capacity_milli)
     return replace(fresh, started_at_s=state.started_at_s, capacity=capacity, tracks=tracks, wanted="settings changed")
+
+
+def _reconsidered(track: Track, *, keep_slo: bool) -> Track:
+    slo = track.slo if keep_slo else None
+    situation = track.situation._replace(leniency=slo.leniency if slo is not None else 1.0)
+    return replace(track, owner_held=False, guarded=None, slo=slo, situation=situation)

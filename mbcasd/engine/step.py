@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from mbcasd.engine import levels
 from mbcasd.engine.clear import clear_market
+from mbcasd.engine.latency import guard_latency, take_readings
 from mbcasd.engine.state import EngineState
 from mbcasd.engine.watch import watch
 from mbcasd.estimation import window
@@ -43,11 +44,15 @@ def step(state: EngineState, seen: Observation, now_s: float) -> tuple[EngineSta
         events += more
     if seen.node is not None:
         state = levels.take_node(state, seen.node, now_s)
+    if seen.latencies:
+        state = take_readings(state, seen.latencies)
 
     state, demands, stalled = watch(state, seen.samples, now_s)
     guarded: list[WorkloadId] = []
     if now_s >= state.guard_due_s:
         state, guarded, more = _guard(state, now_s)
+        events += more
+        state, more = guard_latency(state, now_s)
         events += more
 
     trigger, lower_all = _why_clear(state, stalled, guarded, now_s)

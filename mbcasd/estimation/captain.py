@@ -105,7 +105,8 @@ def settle(state: State, proposal: Proposal, before_milli: float, granted_milli:
 
 
 def _decide(state: State, situation: Situation) -> tuple[State, Proposal]:
-    target, throttled_ratio, limit_milli = state.constants.target_ratio, _throttled_ratio(state), situation.limit_milli
+    throttled_ratio, limit_milli = _throttled_ratio(state), situation.limit_milli
+    target = state.constants.target_ratio * situation.leniency
     if not (state.withheld and throttled_ratio > target):
         state = state._replace(margin=max(0.0, state.margin + throttled_ratio - target), withheld=False)
     excess = throttled_ratio - _TOLERANCE * target
@@ -134,7 +135,7 @@ def _base(state: State) -> tuple[float, str]:
 
 
 def _roll_back(state: State, situation: Situation) -> Proposal | None:
-    if _throttled_ratio(state) <= _TOLERANCE * state.constants.target_ratio:
+    if _throttled_ratio(state) <= _TOLERANCE * state.constants.target_ratio * situation.leniency:
         return None
     limit_milli, before_milli = situation.limit_milli, state.lowered_from_milli
     need_milli = within(before_milli + (before_milli - limit_milli), situation)

@@ -23,6 +23,9 @@ class Situation(NamedTuple):
     ceiling_milli: float  # of the contract or the node
     in_flight: bool = False  # a resize is under way: observe, but propose nothing
     cpus: int = 1  # CPUs that the workload may run on
+    # How much of its usual throttling it may bear, as a factor: the latency guard lowers it where the tail is too
+    # slow. Each law says what that means to it.
+    leniency: float = 1.0
 
 
 class LawSettings(NamedTuple):

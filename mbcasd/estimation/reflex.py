@@ -56,6 +56,8 @@ _SLACK_S = 0.01
 _WIDE_CORES = 1.05
 _IDLE_CORES = 0.005
 _PROBE_STEP = 0.99
+# The debt saturates near 200 × (min(threads, CPUs) − limit), so a larger budget would never be exceeded; per CPU.
+_LARGEST_BUDGET_MS = 100.0
 # Pressure is wall time: it saturates at 200 ms of debt however many CPUs wait, so half of that is the largest
 # budget that can be exceeded, just as 100 per CPU is for throttled time.
 _LARGEST_PRESSURE_BUDGET_MS = 100.0
@@ -117,7 +119,7 @@ def stall_budget_ms(settings: LawSettings, *, wide: bool = False) -> float:
         settings: Preset, class, CPUs, and the budget that was set, if one was.
         wide: The workload is seen to use two CPUs or more.
     """
-    largest_ms = 100.0 * max(1, settings.cpus)
+    largest_ms = _LARGEST_BUDGET_MS * max(1, settings.cpus)
     if settings.demand.stall_budget_ms is not None:
         return min(largest_ms, settings.demand.stall_budget_ms)
     if settings.workload_class is WorkloadClass.BATCH:
@@ -208,7 +210,7 @@ def observe(state: State, interval: Interval, situation: Situation) -> tuple[Sta
     )
     if not situation.in_flight:
         if stall_ms > 0 or interval.throttled_periods:
-            reason = _why_raise(after, interval, stall_ms)
+            reason = _why_raise(after, interval, stall_ms, situation)
             if reason:
                 return _raise(after, interval.ended_at_s, situation, reason)
         if block_closes:
@@ -282,7 +284,7 @@ def _averaged_cores(recent: bytes, averaged: int) -> float:
     return sum([seen.cores for seen in last]) / len(last)
 
 
-def _why_raise(state: State, interval: Interval, stall_ms: float) -> str:
+def _why_raise(state: State, interval: Interval, stall_ms: float, situation: Situation) -> str:
     """Say why the limit must go up now; empty: it need not."""
     since_raise_s = interval.ended_at_s - state.raised_at_s + _SLACK_S
     if since_raise_s < _RAISE_GAP_S:
@@ -290,6 +292,8 @@ def _why_raise(state: State, interval: Interval, stall_ms: float) -> str:
     theta_ms, _, period_ms, *_ = state.constants
     if state.constants.theta_wide_ms != theta_ms and max(state.peaks_cores, default=0.0) >= _WIDE_CORES:
         theta_ms = state.constants.theta_wide_ms
+    if situation.leniency != 1.0:
+        theta_ms = min(theta_ms * situation.leniency, max(theta_ms, _LARGEST_BUDGET_MS * situation.cpus))
     if interval.full_usec is not None:
         theta_ms = min(theta_ms, _LARGEST_PRESSURE_BUDGET_MS)
     if stall_ms > 0 and state.debt_ms >= theta_ms:

@@ -150,7 +150,7 @@ def observe(state: State, interval: Interval, situation: Situation) -> tuple[Sta
     if full and corrected_s >= constants.window_s * 0.95:
         if not withheld:
             # What the market withholds must not widen the margin: that throttling is no error of the estimate.
-            miss = min(_LARGEST_MISS, seen.throttled_ratio) - constants.target_ratio
+            miss = min(_LARGEST_MISS, seen.throttled_ratio) - _target_ratio(constants, situation)
             deviations = min(DEVIATIONS_MAX, max(DEVIATIONS_MIN, deviations + _LEARNING_RATE * miss))
         corrected_s = 0.0
     proposal = _propose(constants, seen, second, deviations, peak_milli, situation, full=full)
@@ -175,7 +175,11 @@ def _propose(
     *,
     full: bool,
 ) -> Proposal:
-    limit_milli = situation.limit_milli
+    limit_milli, target = situation.limit_milli, _target_ratio(constants, situation)
+    if target != constants.target_ratio:
+        # The correction learns a change of the target over many windows; the step itself is known at once.
+        deviations += deviations_for(target) - deviations_for(constants.target_ratio)
+        deviations = min(DEVIATIONS_MAX, max(DEVIATIONS_MIN, deviations))
     if constants.idle_decay and second.usage_milli < 1 and not second.throttled_periods:
         wanted_milli, reason, full = 0.0, "idle", True
     else:
@@ -185,14 +189,16 @@ def _propose(
         wanted_milli, reason = peak_milli, f"forecast peak {peak_milli:.0f}m"
     need = within(max(FLOOR_MILLI, wanted_milli), situation)
     ratio, throttled = seen.throttled_ratio, seen.throttled_periods
-    hungry = throttled >= _EVIDENCE_PERIODS and (
-        ratio >= SATURATED_RATIO or ratio > _TOLERANCE * constants.target_ratio
-    )
+    hungry = throttled >= _EVIDENCE_PERIODS and (ratio >= SATURATED_RATIO or ratio > _TOLERANCE * target)
     if need > _RAISE_ABOVE * limit_milli:
         return Proposal(Advice.RAISE, need, urgent=hungry, reason=reason)
     if full and need <= _LOWER_BELOW * limit_milli:
         return Proposal(Advice.LOWER, need, urgent=False, reason=reason)
     return Proposal(Advice.KEEP, within(limit_milli, situation), urgent=False, reason=reason)
+
+
+def _target_ratio(constants: Constants, situation: Situation) -> float:
+    return min(SATURATED_RATIO, constants.target_ratio * situation.leniency)
 
 
 def _slide(window: tuple[Interval, ...], window_s: float) -> tuple[Interval, ...]:

@@ -63,7 +63,9 @@ def observe(state: State, interval: Interval, situation: Situation) -> tuple[Sta
         foretold, usage_milli, second.throttled_ratio, second.elapsed_s, constants.forecast_kind
     )
     state = State(constants, gathered, smoothed_milli, foretold)
-    wanted_milli, reason = smoothed_milli * (1 + constants.headroom_ratio), f"smoothed use {smoothed_milli:.0f}m"
+    # Throttling is no input of this law: who may bear half as much of it gets twice the headroom.
+    headroom_ratio = constants.headroom_ratio / situation.leniency
+    wanted_milli, reason = smoothed_milli * (1 + headroom_ratio), f"smoothed use {smoothed_milli:.0f}m"
     if peak_milli is not None and peak_milli > wanted_milli:
         wanted_milli, reason = peak_milli, f"forecast peak {peak_milli:.0f}m"
     need_milli = within(wanted_milli, situation)

@@ -9,6 +9,7 @@ from mbcasd.model.identity import CgroupRef, WorkloadId
 from mbcasd.model.market import Clearing, Market
 from mbcasd.model.readings import CpuSample, LimitReading, NodeReading
 from mbcasd.model.resizing import ResizeOutcome, ResizePlan
+from mbcasd.model.slo import LatencyReading
 
 
 class RunMode(Enum):
@@ -49,7 +50,7 @@ class Observation:
     """What a driver saw since the last step.
 
     `workloads` and `limits` are levels: a step that gets them gets them all; None means that they were not
-    looked at this time. `samples` holds only what was read in this pass.
+    looked at this time. `samples` and `latencies` hold only what was read since the last pass.
     """
 
     samples: Mapping[WorkloadId, CpuSample] = field(default_factory=dict)
@@ -57,6 +58,7 @@ class Observation:
     limits: Mapping[WorkloadId, LimitReading] | None = None
     outcomes: tuple[ResizeOutcome, ...] = ()
     node: NodeReading | None = None
+    latencies: Mapping[WorkloadId, LatencyReading] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class Event:
     """Something that happened and that a person may want to know."""
 
     at_s: float
-    kind: str  # "guard", "drift", "resize", "vanished", "appeared", "capacity", …
+    kind: str  # "guard", "violation", "slo", "drift", "resize", "vanished", "appeared", "capacity", …
     workload: WorkloadId | None
     message: str  # what happened, why, and what happens next
 

@@ -43,6 +43,23 @@ class WorkloadSnapshot(Struct, frozen=True, kw_only=True):
     last_change_milli: float | None = None
     last_change_wall_s: float | None = None
     resizes: int = 0
+    slo_p99_s: float | None = None  # the p99 latency that counts as kept; None: there is none, or no latency is known
+    p99_s: float | None = None  # as read last; None: not known, or the source only knows whether it is kept
+    p99_source: str = ""  # who said so; empty: nobody
+    p99_read_wall_s: float | None = None
+    slo_violated: bool | None = None  # None: nothing fresh is known
+    slo_violations: int = 0  # periods in which it was, since the daemon first saw the workload
+    leniency: float = 1.0  # factor on the throttling that its law aims at
+
+
+class LatencySourceSnapshot(Struct, frozen=True, kw_only=True):
+    """Who is asked for latencies, and how that goes."""
+
+    kind: str  # push, prometheus, run queue
+    up: bool
+    place: str = ""  # whom it asks
+    trouble: str = ""  # why it is not up
+    answers: Mapping[str, int] = field(default_factory=dict)  # since the start, by what they were
 
 
 class NodeSnapshot(Struct, frozen=True, kw_only=True):
@@ -72,5 +89,6 @@ class NodeSnapshot(Struct, frozen=True, kw_only=True):
     receipt_id: str | None = None
     receipt_holds: bool | None = None
     workloads: tuple[WorkloadSnapshot, ...] = ()
+    latency_sources: tuple[LatencySourceSnapshot, ...] = ()
     problems: tuple[str, ...] = ()  # what a person should look at, most important first
     counters: Mapping[str, float] = field(default_factory=dict)  # passes, failed passes, dropped records, …

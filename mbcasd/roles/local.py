@@ -25,6 +25,7 @@ from mbcasd.errors import BrokenInput, ConfigError, ExpectedTrouble
 from mbcasd.host.actuator import HostActuator
 from mbcasd.host.ledger import Ledger
 from mbcasd.host.restore import restore
+from mbcasd.latency.sources import Latencies
 from mbcasd.model.decision import RunMode, Workload
 from mbcasd.model.identity import CgroupRef, WorkloadId
 from mbcasd.model.readings import LimitReading
@@ -32,6 +33,7 @@ from mbcasd.model.snapshot import NodeSnapshot
 from mbcasd.roles.notify import ServiceManager
 from mbcasd.sensing import discovery
 from mbcasd.sensing.capacity import NodeReader
+from mbcasd.sensing.tasks import tasks_of
 from mbcasd.sensing.tree import CgroupTree
 from mbcasd.serving.server import Routes, Server
 from mbcasd.settings import BurstPolicy, Preset, Settings
@@ -81,6 +83,7 @@ class _Daemon:
         self._reload_wanted = False
         self._failed = False
         self._live: Live | None = None
+        self._latencies = Latencies(self._settings, self._clock, lambda cgroup: tasks_of(self._tree, cgroup))
 
     def on_stop(self, _number: int, _frame: FrameType | None) -> None:
         """SIGTERM, SIGINT: finish the write in flight and stop."""
@@ -133,13 +136,14 @@ class _Daemon:
             metrics=metrics,
             clock=self._clock,
             on_pass=lambda picture: self._on_pass(picture, cpus),
+            latencies=self._latencies,
         )
         routes = Routes(
             metrics=metrics.render,
             status=lambda: msgspec.json.encode(live.latest),
             healthy=self._healthy,
             ready=lambda: (live.latest is not None, "ready" if live.latest is not None else "no pass is through yet"),
-            slo=None,
+            slo=self._latencies.take,
         )
         server = Server(routes)
         ended_well = False
@@ -156,6 +160,7 @@ class _Daemon:
             if not ended_well:
                 log.error("stopping because of an error, the owner's limits are put back")
             server.close()
+            self._latencies.close()
             restored = self._put_back(ledger, actuator)
             sensors.close()
             recorder.close()
@@ -250,6 +255,7 @@ class _Daemon:
         try:
             settings = self._load()
             config = self._engine_config(settings, cpus)
+            self._latencies.reconfigure(settings)
         except BrokenInput as err:
             log.error("settings not taken over, the old ones stay in force: %s", err)  # noqa: TRY400
         else:

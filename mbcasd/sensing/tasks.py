@@ -1,4 +1,4 @@
-"""How many tasks of a cgroup want a CPU right now, counted one by one; for people, not for the sampling loop.
+"""The tasks of a cgroup, and how many of them want a CPU right now; one by one, so not for the sampling loop.
 
 A task that its cgroup's limit holds counts: it wants to run.
 """
@@ -19,18 +19,27 @@ def runnable(tree: CgroupTree, ref: CgroupRef) -> int | None:
     Returns:
         Their number; None where it cannot be told: too many tasks, or none of this PID namespace.
     """
-    count = seen = 0
+    tasks = tasks_of(tree, ref)
+    return None if tasks is None else sum(_state(task) == b"R" for task in tasks)
+
+
+def tasks_of(tree: CgroupTree, ref: CgroupRef) -> tuple[int, ...] | None:
+    """List the tasks, threads each, of a cgroup and all below it.
+
+    Returns:
+        Their numbers; None where they cannot be told: too many tasks, or none of this PID namespace.
+    """
+    tasks: list[int] = []
     hidden = False
     for directory, _, _ in os.walk(tree.directory(ref.path)):
-        for task in _tasks(directory, tree.mounts.version):
-            if task == b"0":  # of another PID namespace
+        for task in map(int, _tasks(directory, tree.mounts.version)):
+            if task == 0:  # of another PID namespace
                 hidden = True
                 continue
-            seen += 1
-            if seen > MOST_TASKS:
+            tasks.append(task)
+            if len(tasks) > MOST_TASKS:
                 return None
-            count += _state(task.decode("ascii", "replace")) == b"R"
-    return None if hidden and not seen else count
+    return None if hidden and not tasks else tuple(tasks)
 
 
 def _tasks(directory: str, version: CgroupVersion) -> list[bytes]:
@@ -42,7 +51,7 @@ def _tasks(directory: str, version: CgroupVersion) -> list[bytes]:
         return []  # it ends while it is looked at
 
 
-def _state(task: str) -> bytes:
+def _state(task: int) -> bytes:
     """The state letter of proc(5), after the name, which may contain anything."""
     try:
         with open(f"/proc/{task}/stat", "rb") as file:

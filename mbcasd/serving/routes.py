@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mbcasd.errors import MbcasError
+from mbcasd.errors import MbcasError, NoSuchWorkload
 from mbcasd.model.slo import SloReport
 from mbcasd.serving.http import Answer, Request, text
 from mbcasd.serving.slo import parse_slo
@@ -20,7 +20,7 @@ class Routes:
     status: Callable[[], bytes]  # a NodeSnapshot as JSON
     healthy: Callable[[], tuple[bool, str]]  # whether the loops run, and a sentence
     ready: Callable[[], tuple[bool, str]]  # whether there is something to see, and a sentence
-    slo: Callable[[SloReport], None] | None = None  # may refuse with BrokenInput; None: nobody listens
+    slo: Callable[[SloReport], None] | None = None  # may refuse with BrokenInput (NoSuchWorkload); None: nobody listens
 
 
 def answer(routes: Routes, request: Request, *, trusted: bool) -> Answer:
@@ -67,6 +67,8 @@ def _take_slo(routes: Routes, request: Request) -> Answer:
         return text(503, "this daemon does not take SLO reports")
     try:
         routes.slo(parse_slo(request.body))
+    except NoSuchWorkload as err:
+        return text(404, str(err))
     except MbcasError as err:
         return text(400, str(err))
     return Answer(204)

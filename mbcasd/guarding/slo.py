@@ -1,0 +1,133 @@
+"""The latency guard: the slow rule that moves a workload's leniency for throttling by what its users see.
+
+Throttling drives the fast path, ten times per second. Latency comes seldom, late and noisy, so it only moves what
+that path aims at: a factor on the share of periods that may be throttled, or on the stall budget. It halves the
+factor when the objective is violated, raises it by a tenth when there is plenty of room, and rests in between, once
+per period at most. A violation also puts the workload under the guard of `throttling`: its need counts as at least
+its present limit for the cooldown. So it changes bids, never allocations.
+"""
+
+from enum import Enum
+from math import inf
+from typing import NamedTuple
+
+from mbcasd.model.demand import Contract, WorkloadClass
+from mbcasd.model.slo import LatencyReading
+from mbcasd.settings import GuardrailSettings
+
+TIGHTEN = 0.5
+RELAX = 1.1
+EASY_BELOW = 0.7
+
+# Bounds of the throttling target that the factor may lead to (algorithms §4.4).
+LEAST_RATIO = 0.005
+LARGEST_RATIO = 0.2
+# The other guard must not fire at what this one aims for (algorithms §4.4, consistency).
+_GUARD_OVER_TARGET = 3.0
+
+# What is due must not wait for another loop because a clock reads a hair less.
+_EARLY_S = 0.01
+
+
+class Verdict(Enum):
+    """What a reading means for the objective."""
+
+    VIOLATED = "violated"
+    KEPT = "kept"
+    EASY = "easy"  # kept, with so much room that more throttling may be borne
+
+
+class Slo(NamedTuple):
+    """What is remembered of one workload whose latency is known."""
+
+    reading: LatencyReading  # the last one
+    leniency: float = 1.0  # factor on the throttling that its law aims at
+    moved_at_s: float = -inf  # last violation, or last move of the factor
+    easy_since_s: float | None = None  # since when all readings had plenty of room; None: the last one had not
+    violations: int = 0  # periods in which it was violated, since the daemon first saw the workload
+    is_violated: bool = False
+
+
+def objective_s(contract: Contract, guard: GuardrailSettings) -> float | None:
+    """The p99 latency that counts as kept, in seconds; None: batch work whose owner named none."""
+    if contract.slo_p99_s is not None:
+        return contract.slo_p99_s
+    return None if contract.workload_class is WorkloadClass.BATCH else guard.slo_latency_target_s
+
+
+def verdict(reading: LatencyReading, objective: float | None) -> Verdict | None:
+    """Judge a reading; None: it cannot be judged, because there is nothing to compare it with.
+
+    A source that only knows whether the objective is kept cannot say that there is room.
+    """
+    if reading.violated is not None:
+        return Verdict.VIOLATED if reading.violated else Verdict.KEPT
+    if reading.p99_s is None or objective is None:
+        return None
+    if reading.p99_s > objective:
+        return Verdict.VIOLATED
+    return Verdict.EASY if reading.p99_s < EASY_BELOW * objective else Verdict.KEPT
+
+
+def take(slo: Slo | None, reading: LatencyReading, objective: float | None, guard: GuardrailSettings) -> Slo:
+    """Take note of a reading; nothing moves yet."""
+    if slo is None:
+        slo = Slo(reading)
+    is_gap = reading.read_at_s - slo.reading.read_at_s > guard.slo_staleness_s
+    since_s = None if is_gap else slo.easy_since_s
+    if verdict(reading, objective) is Verdict.EASY:
+        since_s = reading.read_at_s if since_s is None else since_s
+    else:
+        since_s = None
+    return slo._replace(reading=reading, easy_since_s=since_s)
+
+
+def is_fresh(slo: Slo, guard: GuardrailSettings, now_s: float) -> bool:
+    """Whether the last reading still says something."""
+    return now_s - slo.reading.read_at_s <= guard.slo_staleness_s
+
+
+def decide(
+    slo: Slo, objective: float | None, target_ratio: float, guard: GuardrailSettings, now_s: float
+) -> tuple[Slo, Verdict | None]:
+    """Move the leniency if it is time and the last reading is a reason to.
+
+    Without a fresh reading nothing moves: a source that is dead, slow or lying leaves everything as it is.
+
+    Args:
+        slo: What is remembered.
+        objective: From `objective_s`.
+        target_ratio: The share of throttled periods that the settings aim at for this workload: leniency 1.
+        guard: For the period and the age at which a reading says nothing any more.
+        now_s: Monotonic.
+
+    Returns:
+        What to remember, and why: VIOLATED once per period of a violation, EASY where the leniency was raised, KEPT
+        where a violation has ended, None where nothing happened.
+    """
+    if not is_fresh(slo, guard, now_s) or slo.reading.read_at_s <= slo.moved_at_s:
+        return slo, None
+    found = verdict(slo.reading, objective)
+    if found is not Verdict.VIOLATED and slo.is_violated:
+        return slo._replace(is_violated=False), Verdict.KEPT
+    if not _is_due(slo.moved_at_s, guard, now_s):
+        return slo, None
+    if found is Verdict.VIOLATED:
+        tightened = _bounded(slo.leniency * TIGHTEN, target_ratio, guard)
+        violations = slo.violations + 1
+        return slo._replace(leniency=tightened, moved_at_s=now_s, violations=violations, is_violated=True), found
+    relaxed = _bounded(slo.leniency * RELAX, target_ratio, guard)
+    if slo.easy_since_s is not None and _is_due(slo.easy_since_s, guard, now_s) and relaxed > slo.leniency:
+        return slo._replace(leniency=relaxed, moved_at_s=now_s), Verdict.EASY
+    return slo, None
+
+
+def _is_due(since_s: float, guard: GuardrailSettings, now_s: float) -> bool:
+    return now_s - since_s >= guard.slo_period_s - _EARLY_S
+
+
+def _bounded(leniency: float, target_ratio: float, guard: GuardrailSettings) -> float:
+    largest_ratio = min(LARGEST_RATIO, guard.fast_up_threshold_ratio / _GUARD_OVER_TARGET)
+    # A target that was set beyond the bounds is the owner's choice: it is not moved further, and not moved back.
+    least, most = min(1.0, LEAST_RATIO / target_ratio), max(1.0, largest_ratio / target_ratio)
+    return min(most, max(least, leniency))
