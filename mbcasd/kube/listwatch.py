@@ -18,7 +18,7 @@ from mbcasd.clock import Clock
 from mbcasd.errors import ApiAway, ApiRefused
 from mbcasd.kube.api import Api, Lines
 from mbcasd.kube.backoff import FIRST_S, LONGEST_S, Backoff, sentence
-from mbcasd.kube.objects import Metadata
+from mbcasd.kube.objects import Identity
 from mbcasd.kube.wire import Bookmark, Change, NotUnderstood, T, Trouble, Wire
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Patience:
     join_s: float = 2.0
 
 
-def by_name(metadata: Metadata) -> Key:
+def by_name(metadata: Identity) -> Key:
     """The usual key."""
     return metadata.namespace, metadata.name
 
@@ -82,7 +82,7 @@ class ListWatch(Generic[T]):
         *,
         clock: Clock,
         params: Mapping[str, str] = MappingProxyType({}),
-        key: Callable[[Metadata], Key] = by_name,
+        key: Callable[[Identity], Key] = by_name,
         on_change: Callable[[Key, T | None], None] | None = None,
         optional: bool = False,
         page_size: int = 500,

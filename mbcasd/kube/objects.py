@@ -19,19 +19,24 @@ class OwnerReference(Struct, frozen=True, kw_only=True, rename="camel"):
     controller: bool = False
 
 
-class Metadata(Struct, frozen=True, kw_only=True, rename="camel"):
-    """The part of metadata that matters here."""
+class Identity(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Which object, and which state of it: the least that everything has."""
 
     name: str
     namespace: str = ""
     uid: str = ""
     resource_version: str = ""
     generation: int = 0
+    deletion_timestamp: str | None = None
+
+
+class Metadata(Identity, frozen=True, kw_only=True, rename="camel"):
+    """The part of metadata that matters here."""
+
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     owner_references: tuple[OwnerReference, ...] = ()
     creation_timestamp: str = ""
-    deletion_timestamp: str | None = None
 
 
 class Resources(Struct, frozen=True, kw_only=True, rename="camel"):

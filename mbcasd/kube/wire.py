@@ -6,14 +6,14 @@ import msgspec
 
 from mbcasd.errors import ApiAway
 from mbcasd.kube.answers import Status
-from mbcasd.kube.objects import Metadata
+from mbcasd.kube.objects import Identity
 
 
 class Named(Protocol):
     """What everything in a cluster has."""
 
     @property
-    def metadata(self) -> Metadata:
+    def metadata(self) -> Identity:
         """Its name, namespace, version and so on."""
 
 
@@ -42,7 +42,7 @@ class _OnlyVersion(msgspec.Struct, frozen=True):
 class OnlyMetadata(msgspec.Struct, frozen=True):
     """What can be told of an object that cannot be read otherwise."""
 
-    metadata: Metadata
+    metadata: Identity
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
@@ -57,7 +57,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 class Change(msgspec.Struct, Generic[T], frozen=True):
     """One object added, changed (both have `item`) or deleted; without `item` and not gone: it cannot be read."""
 
-    about: Metadata
+    about: Identity
     item: T | None
     is_gone: bool
 
