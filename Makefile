@@ -7,6 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BINARY := dist/mbcas/mbcasctl
+IMAGE  := dist/mbcas-image.tar
 KERNEL := build/vm/vmlinuz
 # Debian packages of tests and build. PyInstaller also wants the shared library of the Python that it runs in.
 LIBPYTHON = import sys; sys.base_prefix == "/usr" and print("libpython%d.%d-dev" % sys.version_info[:2])
@@ -16,7 +17,7 @@ LOCK      = $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --uni
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench build kubernetes completions lock clean
+.PHONY: help run test check bench build image manifests kubernetes completions lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +27,7 @@ run: $(READY) ## the demo: a minute of load with fixed limits, then with MBCAS
 	@$(BIN)/mbcasctl demo
 
 test: $(READY) ## all tests that can run here; says which tiers were left out
-	@if $(PACKAGES); then $(MAKE) --no-print-directory build && \
+	@if $(PACKAGES); then $(MAKE) --no-print-directory image && \
 	    { $(MAKE) --no-print-directory $(KERNEL) || echo "    going on without the virtual machine"; }; \
 	    { $(MAKE) --no-print-directory kubernetes || echo "    going on without Kubernetes"; }; \
 	else echo "    going on without; the tests that need them are left out"; fi
@@ -44,6 +45,7 @@ check: $(READY) ## format, lint, types, layers, generated files: what CI does fi
 	@$(BIN)/lint-imports
 	@echo "==> generated files"
 	@$(BIN)/python packaging/completions.py --check
+	@$(BIN)/python packaging/crd.py --check
 
 bench: $(READY) ## all benchmarks, as tables; as JSON in build/bench/
 	@mkdir -p build/bench
@@ -53,6 +55,11 @@ bench: $(READY) ## all benchmarks, as tables; as JSON in build/bench/
 	done
 
 build: $(BINARY) ## dist/mbcas/: both programs in a folder that needs no Python
+
+image: $(IMAGE) ## dist/mbcas-image.tar: a container image, made without an engine; IMAGE_NAME=mbcas:tag
+
+manifests: $(READY) ## write the definition of PodAllocations into deploy/
+	@$(BIN)/python packaging/crd.py
 
 kubernetes: $(READY) ## build Kubernetes for the test cluster, once per version (twenty minutes, ever)
 	@$(CLUSTER) build
@@ -79,8 +86,12 @@ $(READY): requirements/dev.txt pyproject.toml packaging/make-venv.sh
 	@packaging/make-venv.sh $(VENV)
 	@touch $@
 
-$(BINARY): $(READY) $(shell find mbcasd mbcasctl -name '*.py') $(wildcard packaging/*.py packaging/*.spec)
+$(BINARY): $(READY) $(shell find mbcasd mbcasctl deploy -name '*.py' -o -name '*.yaml') $(wildcard packaging/*.py packaging/*.spec)
 	@$(PACKAGES)
 	@echo "==> building the binary (half a minute)"
 	@$(BIN)/python packaging/build.py --onefile
 	@touch $@
+
+$(IMAGE): $(BINARY) packaging/image.py
+	@echo "==> a container image of it"
+	@$(BIN)/python packaging/image.py $(if $(IMAGE_NAME),--name $(IMAGE_NAME))
