@@ -13,11 +13,14 @@ from mbcasctl.commands import (
     doctor,
     explain,
     inspect,
+    install,
     loadtest,
     restore,
     solve,
     status,
     top,
+    uninstall,
+    upgrade,
     verify,
 )
 
@@ -41,4 +44,7 @@ app.command("restore")(restore.restore)
 app.command("explain")(explain.explain)
 app.add_typer(config.app, name="config")
 app.command("demo")(demo.demo)
+app.command("install")(install.install)
+app.command("upgrade")(upgrade.upgrade)
+app.command("uninstall")(uninstall.uninstall)
 app.add_typer(loadtest.app, name="loadtest", help="Compare fixed limits, generous limits and MBCAS under load.")

@@ -12,6 +12,7 @@
         RecordError        the record cannot be opened or read
         ServingError       an address or a socket cannot be served
         SourceError        no daemon answers, or not with what was asked for
+        InstallError       a cluster is not fit for what was asked, or somebody may still work against it
         ApiError           Kubernetes
           ApiAway            no answer: refused, timed out, broken off; nothing is known of what became of it
           ApiRefused         an answer with code 400 or above
@@ -66,6 +67,10 @@ class ServingError(ExpectedTrouble):
 
 class SourceError(ExpectedTrouble):
     """No daemon answers where one was expected, or it answers something else."""
+
+
+class InstallError(ExpectedTrouble):
+    """A cluster is not fit to install, change or remove MBCAS on, or to restore limits; the message has the remedy."""
 
 
 class ApiError(ExpectedTrouble):
