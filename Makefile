@@ -17,10 +17,10 @@ LOCK      = $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --uni
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench build image manifests kubernetes completions lock clean
+.PHONY: help run test check bench build image manifests cluster cluster-down kubernetes completions lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "Each sets up what it needs; Python 3.11 or newer and a network are enough."
 
 run: $(READY) ## the demo: a minute of load with fixed limits, then with MBCAS
@@ -60,6 +60,13 @@ image: $(IMAGE) ## dist/mbcas-image.tar: a container image, made without an engi
 
 manifests: $(READY) ## write the definition of PodAllocations into deploy/
 	@$(BIN)/python packaging/crd.py
+
+cluster: $(READY) ## a real Kubernetes with two nodes on this machine, for people; needs root
+	@$(PACKAGES)
+	@$(CLUSTER) up
+
+cluster-down: $(READY) ## end it; nothing of it is left
+	@$(CLUSTER) down
 
 kubernetes: $(READY) ## build Kubernetes for the test cluster, once per version (twenty minutes, ever)
 	@$(CLUSTER) build

@@ -188,10 +188,23 @@ class Cluster(ControlPlane):
         self.nodes[name].kubelet.kill()
 
     def start_kubelet(self, name: str) -> None:
+        """Start it again and wait until it knows its pods.
+
+        What was resized while it was away reaches the kernel half a minute later: it looks at such pods before it has
+        heard of all, puts them off, and then waits for its timer (1.37).
+        """
+        pods = f"/api/v1/pods?fieldSelector=spec.nodeName={name},status.phase=Running"
+        wanted = {pod["metadata"]["uid"] for pod in self.get(pods)["items"]}
         self.nodes[name].kubelet.start()
 
+        def knows_its_pods() -> bool:
+            code, known = self.request("GET", f"/api/v1/nodes/{name}/proxy/pods")
+            return code == 200 and wanted <= {pod["metadata"]["uid"] for pod in known["items"] or ()}
+
+        poll_until(knows_its_pods, READY_WITHIN_S, lambda: self._words(name))
+
     def restart_kubelet(self, name: str) -> None:
-        """End it as a crash would and start it again; `wait_for_node` waits for it."""
+        """End it as a crash would, start it again, wait until it knows its pods."""
         self.stop_kubelet(name)
         self.start_kubelet(name)
 

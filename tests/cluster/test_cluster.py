@@ -3,7 +3,7 @@
 import pytest
 from cluster.cluster import Cluster
 from cluster.control_plane import STRATEGIC_PATCH
-from cluster.pods import a_container, a_pod
+from cluster.pods import a_container, a_pod, cgroup_of
 from cluster.polling import poll_until
 
 pytestmark = pytest.mark.node
@@ -48,3 +48,14 @@ def test_pods_reach_the_api_server_and_are_reached_through_it(cluster: Cluster) 
 
         assert "reached" in cluster.pods.logs(namespace, "client")
         assert "server" in cluster.get(f"{path}/server:8080/proxy/hosts")
+
+
+def test_a_kubelet_that_was_killed_comes_back_to_the_same_containers(cluster: Cluster) -> None:
+    with cluster.namespace() as namespace:
+        before = cluster.pods.start(namespace, a_pod("patient", node="node-2"))
+        cluster.restart_kubelet("node-2")
+
+        resize(cluster, namespace, "patient", "400m")
+        poll_until(lambda: cluster.pods.quota_milli(namespace, "patient") == 400, 5, lambda: "the new quota")
+        after = cluster.pods.get(namespace, "patient")
+        assert cgroup_of(after, "main") == cgroup_of(before, "main")
