@@ -6,20 +6,28 @@ as the same accounts and under the same rules as in a pod.
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import yaml
 from cluster.cluster import Cluster
 from cluster.control_plane import APPLY_PATCH, ControlPlane
 from cluster.pods import a_container, a_pod
 from rigs.kernel import wait_until
 
-BASE = Path(__file__).parents[2] / "deploy" / "base"
+from mbcasd.kube import manifests
+
 ALLOCATIONS = "/apis/allocation.mbcas.io/v1alpha1"
 SYSTEM = "mbcas-system"
 # What would start pods, or is about them.
 LEFT_OUT = {"DaemonSet", "Deployment", "PodDisruptionBudget", "NetworkPolicy", "Service", "Kustomization"}
+# Every pod of this namespace is held to this by the policy mbcas-own-pods.
+AS_THE_RULES_WANT = {
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 PLURALS = {
     "CustomResourceDefinition": "customresourcedefinitions",
     "Namespace": "namespaces",
@@ -36,7 +44,7 @@ PLURALS = {
 
 def define_podallocations(plane: ControlPlane) -> None:
     """Let the API server know PodAllocations, and wait until it serves them."""
-    for item in _objects():
+    for item in manifests.load("enforce"):
         if item["kind"] == "CustomResourceDefinition":
             _apply(plane, item)
     wait_until(lambda: plane.request("GET", f"{ALLOCATIONS}/podallocations")[0] == 200, 30, "they are served")
@@ -45,7 +53,7 @@ def define_podallocations(plane: ControlPlane) -> None:
 @contextlib.contextmanager
 def prepared(cluster: Cluster) -> Iterator["Grounds"]:
     """All of `deploy/base` but its pods; taken away at the end, together with every PodAllocation."""
-    items = [item for item in _objects() if item["kind"] not in LEFT_OUT]
+    items = [item for item in manifests.load("enforce") if item["kind"] not in LEFT_OUT]
     for item in sorted(items, key=lambda item: item["kind"] != "Namespace"):
         _apply(cluster, item)
     define_podallocations(cluster)
@@ -64,7 +72,8 @@ class Grounds:
         self.cluster = cluster
         for node in cluster.nodes:
             # A token tells the node of the pod that it is bound to; so there has to be one.
-            stand_in = a_pod(f"agent-{node}", a_container(milli=1), node=node, serviceAccountName="mbcas-agent")
+            held = a_container(milli=1, securityContext=AS_THE_RULES_WANT)
+            stand_in = a_pod(f"agent-{node}", held, node=node, serviceAccountName="mbcas-agent")
             cluster.pods.start(SYSTEM, stand_in)
 
     def agent_kubeconfig(self, node: str, server: str | None = None) -> str:
@@ -76,13 +85,6 @@ class Grounds:
         """A file with which a process is the controller."""
         token = self.cluster.token(SYSTEM, "mbcas-controller")
         return self.cluster.kubeconfig_with(token, namespace=SYSTEM, server=server)
-
-
-def _objects() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for file in sorted(BASE.glob("*.yaml")):
-        found += [item for item in yaml.safe_load_all(file.read_text()) if item]
-    return found
 
 
 def _path(item: dict[str, Any]) -> str:
