@@ -1,50 +1,20 @@
 """Every Prometheus series that mbcasd exports, declared in one place.
 
-Only this module imports prometheus_client. Labels take values from small, known sets; error texts never become
+Labels take values from small, known sets; error texts never become
 labels. What describes the node now is built from the last frozen snapshot when it is scraped: a workload that is
 gone leaves with the next snapshot, and no scrape ever sees half of one.
 """
 
-import importlib.util
 import math
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 
 from mbcasd.accounting import exposition
+from mbcasd.accounting.instruments import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
 from mbcasd.allocation.utility import nash_product
 from mbcasd.model.market import Clearing, Market
 from mbcasd.model.snapshot import NodeSnapshot, WorkloadSnapshot
-
-_PACKAGE = "prometheus_client"
-
-
-@contextmanager
-def _without_its_servers() -> Iterator[None]:
-    """Let modules of prometheus_client be imported without its `__init__`.
-
-    That file imports an HTTP server, TLS, urllib and wsgiref: 8.4 MB of the 24.6 MB that a daemon with all its
-    libraries had, measured on Python 3.11. An empty package of the same name stands in for it meanwhile, and is
-    taken away again, so that whoever imports the package later gets all of it.
-    """
-    if _PACKAGE in sys.modules:
-        yield
-        return
-    spec = importlib.util.find_spec(_PACKAGE)
-    assert spec is not None  # noqa: S101 - a dependency of this project
-    sys.modules[_PACKAGE] = importlib.util.module_from_spec(spec)
-    try:
-        yield
-    finally:
-        del sys.modules[_PACKAGE]
-
-
-with _without_its_servers():
-    from prometheus_client.metrics import Counter, Gauge, Histogram
-    from prometheus_client.metrics_core import Metric
-    from prometheus_client.process_collector import ProcessCollector
-    from prometheus_client.registry import CollectorRegistry
 
 _MODES = {"uncongested": 0, "congested": 1, "overloaded": 2}
 
