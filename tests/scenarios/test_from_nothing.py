@@ -1,4 +1,4 @@
-"""From a cluster that has never heard of MBCAS and back: the container image, the manifests and the commands, as users have them."""
+"""From a cluster that has never heard of MBCAS and back: image, manifests and commands, as users have them."""
 
 import json
 import subprocess
