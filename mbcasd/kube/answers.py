@@ -97,12 +97,13 @@ def _why(err: BaseException) -> str:
             return f"TLS failed: {one.reason.lower().replace('_', ' ')}"
     if any(isinstance(one, exceptions.ProxyError) for one in seen):
         return f"the proxy does not answer as it should: {_words(seen[-1])}"
+    for one in seen:
+        if isinstance(one, OSError) and one.errno in _WORDS_BY_ERRNO:
+            return _WORDS_BY_ERRNO[one.errno]
     for kinds, words in _WORDS_BY_KIND:
         if any(isinstance(one, kinds) for one in seen):
             return words
-    numbers = (one.errno for one in seen if isinstance(one, OSError) and one.errno in _WORDS_BY_ERRNO)
-    number = next(numbers, None)
-    return _words(seen[-1]) if number is None else _WORDS_BY_ERRNO[number]
+    return _words(seen[-1])
 
 
 _WORDS_BY_KIND: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (

@@ -8,6 +8,7 @@ import contextlib
 import os
 import socket
 import ssl
+import struct
 import threading
 import urllib.parse
 import weakref
@@ -25,7 +26,10 @@ from mbcasd.kube.access import Access
 MOST_KEPT = 16
 
 # A peer that vanished is noticed after 15 s of silence and three probes, or when it acknowledges nothing for 30 s.
-SOCKET_OPTIONS = (
+# What was given up is thrown away: without lingering the kernel forgets what is not sent yet when the socket is closed,
+# so that a patch never goes out long after its sender has lost the leadership.
+SOCKET_OPTIONS: tuple[tuple[int, int, int | bytes], ...] = (
+    (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)),
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
