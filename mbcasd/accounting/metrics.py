@@ -127,6 +127,12 @@ class Metrics:
             registry=registry,
             buckets=_LATENESS_S,
         )
+        self._allocation_writes = Counter(
+            "mbcas_allocation_writes_total",
+            "PodAllocations that were written, refused, or could not be sent.",
+            ["result"],
+            registry=registry,
+        )
         Gauge("mbcas_build_info", "1; the labels say what runs.", ["version", "python"], registry=registry).labels(
             version=version, python=".".join(map(str, sys.version_info[:3]))
         ).set(1)
@@ -189,6 +195,10 @@ class Metrics:
     def count_receipt_failed(self) -> None:
         """Count one clearing whose certificate does not hold."""
         self._receipts_failed.inc()
+
+    def count_allocation_write(self, result: str) -> None:
+        """Count one try to write a PodAllocation: "written", "refused" or "away"."""
+        self._allocation_writes.labels(result).inc()
 
     def render(self) -> bytes:
         """Write all series as text for a scrape, `text/plain; version=0.0.4`."""

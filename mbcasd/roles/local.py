@@ -1,7 +1,6 @@
 """`mbcasd local`: a plain Linux host. Who is wired to whom, and what happens at the end."""
 
 import argparse
-import gc
 import logging
 import signal
 import socket
@@ -30,6 +29,7 @@ from mbcasd.model.decision import RunMode, Workload
 from mbcasd.model.identity import CgroupRef, WorkloadId
 from mbcasd.model.readings import LimitReading
 from mbcasd.model.snapshot import NodeSnapshot
+from mbcasd.roles.collector import calm_the_collector
 from mbcasd.roles.notify import ServiceManager
 from mbcasd.sensing import discovery
 from mbcasd.sensing.capacity import NodeReader
@@ -152,7 +152,7 @@ class _Daemon:
             self._listen(server)
             self._check_permission()
             self._tidy_up(ledger)
-            _calm_the_collector()
+            calm_the_collector()
             live.run(self._stop, self._until(live))
             ended_well = True
         finally:
@@ -316,14 +316,3 @@ class _Daemon:
         if report.restored:
             log.info("put back the owner's limits of %d workloads", len(report.restored))
         return not report.failed
-
-
-def _calm_the_collector() -> None:
-    """Keep the cycle collector from walking all modules again and again.
-
-    The engine makes thousands of short-lived values per second and no cycles; with the default thresholds half of
-    the daemon's CPU went into looking for some (measured, 100 hot containers).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)

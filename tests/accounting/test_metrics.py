@@ -41,6 +41,7 @@ CONTRACT = {
     "mbcas_capacity_milli": ("gauge", set()),
     "mbcas_receipts_failed_total": ("counter", set()),
     "mbcas_drift_total": ("counter", {"by"}),
+    "mbcas_allocation_writes_total": ("counter", {"result"}),
     "mbcas_quota_leak_ratio": ("gauge", set()),
     "mbcas_loop_lateness_seconds": ("histogram", {"loop"}),
     "mbcas_build_info": ("gauge", {"version", "python"}),
@@ -102,6 +103,7 @@ def everything():
     metrics.count_cooldown_violation()
     metrics.count_step_violation()
     metrics.count_receipt_failed()
+    metrics.count_allocation_write("written")
     return metrics
 
 
