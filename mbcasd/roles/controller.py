@@ -11,7 +11,7 @@ from types import FrameType
 import msgspec
 
 from mbcasd import __version__
-from mbcasd.accounting.controller_metrics import ControllerMetrics
+from mbcasd.accounting.controller_metrics import ControllerMetrics, Present
 from mbcasd.clock import SystemClock
 from mbcasd.kube import access, names
 from mbcasd.kube.api import Api
@@ -87,16 +87,11 @@ class _Daemon:
             self._election_api, self._namespace, names.CONTROLLER, self._identity, clock=self._clock
         )
         self._events = Events(self._api, component=names.CONTROLLER, instance=self._identity, clock=self._clock)
-        self._metrics = ControllerMetrics(
-            __version__,
-            leads=lambda: self._controller.leads,
-            queued=lambda: self._controller.queued,
-            phases=lambda: self._controller.phases(),  # noqa: PLW0108 - it is made below
-            requests=lambda: self._api.counts,
-        )
+        self._metrics = ControllerMetrics(__version__)
         self._controller = ResizeController(
             self._api, self._elector, self._events, self._metrics, rules=self._rules, clock=self._clock
         )
+        self._metrics.present = self._present
         self._passed_at_s = self._clock.now_s()
         self._settings_due_s = self._passed_at_s + LOOK_AT_SETTINGS_S
         self._failed = False
@@ -158,6 +153,10 @@ class _Daemon:
             action="Reload",
             is_warning=True,
         )
+
+    def _present(self) -> Present:
+        controller = self._controller
+        return Present(controller.leads, controller.queued, controller.phases(), self._api.counts)
 
     def _healthy(self) -> tuple[bool, str]:
         stuck_s = self._clock.now_s() - self._passed_at_s

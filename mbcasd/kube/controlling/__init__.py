@@ -1,0 +1,7 @@
+"""The resize controller: what PodAllocations ask for becomes what pods have, one patch at a time.
+
+Pure, values in and values out: `outcomes` (what an answer means), `pods` (what a pod has), `progress` (how far the
+kubelet is), `authors` (who set a value last), `bounds` and `goals` (what a container may have next), `verdict` and
+`reconcile` (what to do about one pod now), `statuses` (what to write and to announce).
+I/O: `queue` (which pod is due), `views` (the caches), `worker` (carries verdicts out), `controller` (all of it).
+"""

@@ -1,0 +1,395 @@
+"""What to do about one pod now: the whole of the controller's decision, as a function of what is. Pure.
+
+Level, not edge: whatever was missed, repeated or reordered on the way here, the same objects give the same verdict.
+A verdict is at most one resize; what came of it is seen in the pod, by whoever leads then.
+"""
+
+from dataclasses import replace
+
+from mbcasd.kube.controlling import goals, statuses
+from mbcasd.kube.controlling.judging import Stranger, judge, sets_request
+from mbcasd.kube.controlling.outcomes import UNTIL_DECIDED_ANEW, Outcome
+from mbcasd.kube.controlling.pods import ContainerNow, ResizablePod, containers_of
+from mbcasd.kube.controlling.progress import Stage, progress_of
+from mbcasd.kube.controlling.verdict import (
+    Action,
+    Announcement,
+    Incident,
+    Instant,
+    Memory,
+    Phase,
+    Reason,
+    Rules,
+    Seen,
+    Verdict,
+)
+from mbcasd.kube.objects import AllocationStatus, ContainerCpu
+from mbcasd.kube.times import parse_time_s
+
+# A resize that the kubelet has not confirmed for so long has gone wrong. Its status may lag by its sync period of a
+# minute (kubernetes/kubernetes#112264), so less would cry wolf.
+CONFIRMED_WITHIN_S = 90.0
+
+# A reading counts as stable after this: for a moment the kubelet can show old values again.
+STABLE_S = 0.3
+
+# Most resizes are confirmed within a tenth of a second: only slower ones are worth a status of their own.
+SHOWN_AFTER_S = 2.0
+
+# The cache is behind the pod that a patch returned; its next event comes within moments, this is the safety net.
+STALE_VIEW_S = 5.0
+
+# The kubelet fails at a resize; another one may work, but not at any rate.
+FAILING_PAUSE_S = 10.0
+
+_ENDED = frozenset({"Succeeded", "Failed"})
+_UNTOUCHED = Verdict()
+
+
+def reconcile(seen: Seen, memory: Memory, rules: Rules, at: Instant) -> Verdict:
+    """Compare what is with what should be, and say the next step.
+
+    Args:
+        seen: The PodAllocation, its pod, the namespace's LimitRanges.
+        memory: What the last verdict about this pod gave; an empty one at first.
+        rules: What is allowed.
+        at: Now.
+    """
+    spec, pod = seen.allocation.spec, seen.pod
+    if pod is None or pod.metadata.uid != spec.pod_uid or pod.status.phase in _ENDED:
+        # Nothing of ours is in force any more. The object goes with its pod, unless that was the last thing it was for.
+        return Verdict(action=Action.DELETE) if spec.released else _UNTOUCHED
+    if pod.metadata.deletion_timestamp is not None:
+        return Verdict(memory=memory)
+    if pod.metadata.generation < memory.generation:
+        return Verdict(memory=memory, again_in_s=STALE_VIEW_S)
+    if not (spec.released or spec.recommend_only or rules.is_enforcing):
+        return Verdict(memory=memory)
+    return _Case(seen, pod, memory, rules, at).verdict()
+
+
+class _Case:
+    """One pod at one moment."""
+
+    def __init__(self, seen: Seen, pod: ResizablePod, memory: Memory, rules: Rules, at: Instant) -> None:
+        self._seen, self._pod, self._rules, self._at = seen, pod, rules, at
+        self._allocation, self._spec, self._old = seen.allocation, seen.allocation.spec, seen.allocation.status
+        self._containers = containers_of(pod)
+        self._progress = progress_of(pod, {cpu.name for cpu in self._spec.original})
+        self._incidents: list[Incident] = []
+        self._memory = self._observe(memory)
+
+    def verdict(self) -> Verdict:
+        giving_back = self._spec.released or self._spec.recommend_only
+        found = judge(
+            self._allocation,
+            self._containers,
+            self._pod.metadata.generation,
+            self._memory,
+            giving_back=giving_back,
+        )
+        if found.must_ask:
+            return self._verdict(Action.ASK_AUTHORS)
+        if found.strangers:
+            return self._hands_off(found.strangers)
+        return self._give_back() if giving_back else self._move()
+
+    def _observe(self, memory: Memory) -> Memory:
+        """Note what is seen of the last resize."""
+        now_s = self._at.now_s
+        if self._progress.stage is not Stage.DONE:
+            return replace(
+                memory,
+                done_at_s=None,
+                waiting_since_s=now_s if memory.waiting_since_s is None else memory.waiting_since_s,
+            )
+        if memory.patched_at_s is not None:
+            self._incidents.append(Incident(kind="applied", duration_s=now_s - memory.patched_at_s))
+            memory = replace(memory, patched_at_s=None, confirmed_at_s=now_s)
+        return replace(memory, done_at_s=now_s if memory.done_at_s is None else memory.done_at_s, waiting_since_s=None)
+
+    # ---- the three things that can be wanted ---------------------------------------------------------------
+
+    def _move(self) -> Verdict:
+        """Bring the pod to what was decided."""
+        why_not = self._unfit()
+        if why_not is not None:
+            return self._say(Phase.FAILED, *why_not)
+        left_s = self._cooldown_left_s()
+        wanted = tuple(self._with_owners_request(cpu) for cpu in self._spec.containers)
+        ahead = goals.next_values(
+            self._pod, self._containers, wanted, self._seen.bounds, self._rules.resize, cooling=left_s > 0
+        )
+        if ahead.is_step:
+            self._count_once("step")
+        changes = tuple(cpu for cpu in ahead.values if _differs(cpu, self._containers[cpu.name]))
+        if changes:
+            return self._resize(changes)
+        if self._progress.stage is not Stage.DONE:
+            return self._wait()
+        if ahead.is_cooling:
+            self._count_once("cooldown")
+            return self._cool(left_s)
+        if ahead.held:
+            return self._say_applied(Reason.HELD, ahead.held)
+        return self._say_applied(Reason.RESIZED, f"in force: {self._values()}")
+
+    def _give_back(self) -> Verdict:
+        """Bring the pod back to what its owner had set, then forget it."""
+        wanted = tuple(
+            ContainerCpu(
+                name=cpu.name,
+                limit_milli=cpu.limit_milli,
+                request_milli=cpu.request_milli if sets_request(self._allocation, self._memory, cpu.name) else None,
+            )
+            for cpu in self._spec.original
+            if cpu.name in self._containers
+        )
+        changes = tuple(cpu for cpu in wanted if _differs(cpu, self._containers[cpu.name]))
+        if changes:
+            return self._resize(changes)
+        had_moved = bool(self._old.containers or self._memory.patched)
+        message = f"the owner's values are back: {self._values()}"
+        if self._progress.stage is Stage.UNDER_WAY and self._waited_s() < CONFIRMED_WITHIN_S:
+            return self._wait()
+        if self._spec.released:
+            told = (Announcement(reason="Restored", note=message),) if had_moved else ()
+            return self._verdict(Action.DELETE, announcements=told)
+        if not had_moved and not self._old.phase:
+            return self._verdict()
+        return self._say_applied(Reason.RESTORED, message, containers=())
+
+    def _hands_off(self, strangers: tuple[Stranger, ...]) -> Verdict:
+        """Leave the pod to whoever has resized it."""
+        who = "; ".join(map(str, strangers))
+        if self._spec.released:
+            told = Announcement(reason="ChangedByOther", note=f"{who}; MBCAS lets go of the pod and leaves it so")
+            return self._verdict(Action.DELETE, announcements=(told,))
+        if self._spec.recommend_only:
+            return self._verdict()
+        verdict = self._say(
+            Phase.FAILED,
+            Reason.CHANGED_BY_OTHER,
+            f"{who}; left as it is until it matches again or this object is deleted",
+        )
+        if self._old.reason != Reason.CHANGED_BY_OTHER:
+            return replace(verdict, incidents=(*verdict.incidents, Incident(kind="drift")))
+        return verdict
+
+    # ---- steps ---------------------------------------------------------------------------------------------
+
+    def _resize(self, changes: tuple[ContainerCpu, ...]) -> Verdict:
+        """Ask for these values, unless something speaks against it now."""
+        now_s, memory = self._at.now_s, self._memory
+        takes_only = all(_takes_only(cpu, self._containers[cpu.name]) for cpu in changes)
+        generations = (self._allocation.metadata.generation, self._pod.metadata.generation)
+        if memory.refused in UNTIL_DECIDED_ANEW and memory.refused_for == generations:
+            return self._verdict()
+        if now_s < memory.not_before_s and (memory.refused is Outcome.RETRY or not takes_only):
+            return self._verdict(again_in_s=memory.not_before_s - now_s)
+        stage = self._progress.stage
+        if stage is Stage.UNDER_WAY and self._waited_s() < CONFIRMED_WITHIN_S:
+            return self._wait()
+        if stage is Stage.FAILING and self._waited_s() < FAILING_PAUSE_S:
+            return replace(self._wait(), again_in_s=FAILING_PAUSE_S - self._waited_s())
+        sleeping = [cpu.name for cpu in changes if not self._containers[cpu.name].is_running]
+        if sleeping and not (self._spec.released or self._spec.recommend_only):
+            # A resize of a container that is just starting can get lost (kubernetes/kubernetes#138760).
+            return self._say(Phase.PENDING, Reason.NOT_RUNNING, f"waiting for {', '.join(sleeping)} to run")
+        return self._verdict(Action.RESIZE, resize=changes)
+
+    def _wait(self) -> Verdict:
+        """The kubelet is at it: say so if it takes long, and what it says if it cannot."""
+        stage, message = self._progress
+        if stage is Stage.DEFERRED:
+            self._count_once(Outcome.DEFERRED.name.lower())
+            return self._say(
+                Phase.PENDING, Outcome.DEFERRED.value, message or "the node has no room for the request yet"
+            )
+        if stage is Stage.INFEASIBLE:
+            self._count_once(Outcome.INFEASIBLE.name.lower())
+            return self._say(Phase.FAILED, Outcome.INFEASIBLE.value, message or "the node can never do this")
+        if stage is Stage.FAILING:
+            self._count_once("error")
+            return self._say(Phase.FAILED, Reason.RESIZE_ERROR, message or "the kubelet fails at it and tries again")
+        waited_s = self._waited_s()
+        if waited_s < SHOWN_AFTER_S:
+            return self._verdict(again_in_s=SHOWN_AFTER_S - waited_s)
+        if waited_s < CONFIRMED_WITHIN_S:
+            verdict = self._say(Phase.PENDING, Reason.IN_PROGRESS, f"asked for {self._values()}, not confirmed yet")
+            return replace(verdict, again_in_s=CONFIRMED_WITHIN_S - waited_s)
+        self._count_once("timeout")
+        return self._say(
+            Phase.FAILED,
+            Reason.NOT_CONFIRMED,
+            f"the kubelet has not confirmed {self._values()} for {CONFIRMED_WITHIN_S:.0f} s; is the node well?",
+        )
+
+    def _cool(self, left_s: float) -> Verdict:
+        """A decrease waits; what is in force meanwhile is worth saying if it is not what the status says."""
+        in_force = self._in_force()
+        if in_force == self._old.containers or not self._is_stable():
+            return self._verdict(again_in_s=left_s)
+        verdict = self._say(
+            Phase.PENDING, Reason.IN_STEPS, f"in force: {self._values()}; the rest follows", containers=in_force
+        )
+        return replace(verdict, again_in_s=left_s)
+
+    def _say_applied(self, reason: Reason, message: str, containers: tuple[ContainerCpu, ...] | None = None) -> Verdict:
+        """All is as it should be; written once that has been so for a moment."""
+        verdict = self._say(Phase.APPLIED, reason, message, self._in_force() if containers is None else containers)
+        if verdict.status is not None and not self._is_stable():
+            rest_s = STABLE_S - (self._at.now_s - (self._memory.done_at_s or self._at.now_s))
+            return self._verdict(again_in_s=max(rest_s, 0.01))
+        return replace(verdict, memory=replace(verdict.memory, refused=None, refusals=0, not_before_s=0.0))
+
+    # ---- parts ---------------------------------------------------------------------------------------------
+
+    def _unfit(self) -> tuple[Reason, str] | None:
+        """Why what was decided cannot be done to this pod; looked at again here, whatever the agent saw."""
+        for cpu in self._spec.containers:
+            now = self._containers.get(cpu.name)
+            if now is None:
+                return Reason.NO_CONTAINER, f"the pod has no container {cpu.name} that can be resized"
+            if not _differs(cpu, now):
+                continue
+            if now.limit_milli is None:
+                return Reason.NO_LIMIT, f"{cpu.name} has no CPU limit, and one that is added can never be taken away"
+            if now.restarts_on_resize:
+                return Reason.WOULD_RESTART, f"a changed CPU limit restarts {cpu.name} (its resizePolicy)"
+            if self._pod.status.qos_class == goals.GUARANTEED:
+                if self._leaves_guaranteed_alone():
+                    return Reason.GUARANTEED, "the pod is Guaranteed, and those are left alone (resize.skip_guaranteed)"
+                if cpu.request_milli is None:
+                    return Reason.GUARANTEED, f"the pod is Guaranteed, and no request was decided for {cpu.name}"
+        return None
+
+    def _leaves_guaranteed_alone(self) -> bool:
+        """The pod's own word counts more than the setting."""
+        wish = self._pod.metadata.annotations.skip_guaranteed
+        return self._rules.resize.skip_guaranteed if wish is None else wish != "false"
+
+    def _with_owners_request(self, cpu: ContainerCpu) -> ContainerCpu:
+        """Where requests were moved and are to be kept again, the owner's comes back."""
+        if cpu.request_milli is not None or not sets_request(self._allocation, self._memory, cpu.name):
+            return cpu
+        owner = next((one for one in self._spec.original if one.name == cpu.name), None)
+        return cpu if owner is None else replace_request(cpu, owner.request_milli)
+
+    def _cooldown_left_s(self) -> float:
+        """How long nothing is lowered yet: from the last confirmed change, whoever led then."""
+        cooldown_s = self._rules.resize.cooldown_s
+        if self._memory.confirmed_at_s is not None:
+            return cooldown_s - (self._at.now_s - self._memory.confirmed_at_s)
+        if self._old.last_applied_time is None:
+            return 0.0
+        applied_wall_s = parse_time_s(self._old.last_applied_time)
+        # Written in whole seconds; and a clock that jumped must not keep a limit up for ever.
+        return min(cooldown_s, cooldown_s + 1.0 - (self._at.wall_s - applied_wall_s))
+
+    def _waited_s(self) -> float:
+        since_s = self._memory.waiting_since_s
+        return 0.0 if since_s is None else self._at.now_s - since_s
+
+    def _is_stable(self) -> bool:
+        done_at_s = self._memory.done_at_s
+        return done_at_s is not None and self._at.now_s - done_at_s >= STABLE_S
+
+    def _in_force(self) -> tuple[ContainerCpu, ...]:
+        return tuple(
+            ContainerCpu(
+                name=now.name,
+                limit_milli=now.limit_milli or 0,
+                request_milli=now.request_milli if sets_request(self._allocation, self._memory, now.name) else None,
+            )
+            for cpu in self._spec.containers
+            if (now := self._containers.get(cpu.name)) is not None
+        )
+
+    def _values(self) -> str:
+        return ", ".join(f"{cpu.name} {cpu.limit_milli}m" for cpu in self._in_force())
+
+    def _count_once(self, kind: str) -> None:
+        """Count an incident once per decision."""
+        mark = (kind, self._allocation.metadata.generation)
+        if mark not in self._memory.counted:
+            kept = {one for one in self._memory.counted if one[1] == mark[1]}
+            self._memory = replace(self._memory, counted=frozenset(kept | {mark}))
+            self._incidents.append(Incident(kind=kind))
+
+    def _say(
+        self, phase: Phase, reason: str, message: str, containers: tuple[ContainerCpu, ...] | None = None
+    ) -> Verdict:
+        """Write this status if it is another one than stands there."""
+        status = status_after(
+            self._seen,
+            self._memory,
+            self._at,
+            phase,
+            reason,
+            message,
+            self._old.containers if containers is None else containers,
+        )
+        if status is None:
+            return self._verdict()
+        return self._verdict(status=status, announcements=statuses.announcements(self._old, status))
+
+    def _verdict(
+        self,
+        action: Action = Action.NOTHING,
+        *,
+        resize: tuple[ContainerCpu, ...] = (),
+        status: AllocationStatus | None = None,
+        announcements: tuple[Announcement, ...] = (),
+        again_in_s: float | None = None,
+    ) -> Verdict:
+        return Verdict(
+            action=action,
+            resize=resize,
+            status=status,
+            announcements=announcements,
+            incidents=tuple(self._incidents),
+            memory=self._memory,
+            again_in_s=again_in_s,
+        )
+
+
+def status_after(
+    seen: Seen,
+    memory: Memory,
+    at: Instant,
+    phase: Phase,
+    reason: str,
+    message: str,
+    containers: tuple[ContainerCpu, ...],
+) -> AllocationStatus | None:
+    """Say the status that should stand in the object; None: it stands there already."""
+    old = seen.allocation.status
+    status = statuses.compose(
+        old,
+        phase=phase,
+        reason=reason,
+        message=message,
+        generation=seen.allocation.metadata.generation,
+        containers=containers,
+        wall_s=at.wall_s,
+        attempted_wall_s=memory.attempted_wall_s,
+        is_applied=phase is Phase.APPLIED and (old.phase != phase or old.containers != containers),
+    )
+    return None if status == old else status
+
+
+def replace_request(cpu: ContainerCpu, request_milli: int | None) -> ContainerCpu:
+    """The same limit with another request."""
+    return ContainerCpu(name=cpu.name, limit_milli=cpu.limit_milli, request_milli=request_milli)
+
+
+def _takes_only(cpu: ContainerCpu, now: ContainerNow) -> bool:
+    """Whether these values ask for no more than there is: nothing that is short can refuse them."""
+    return cpu.limit_milli <= (now.limit_milli or 0) and (cpu.request_milli or 0) <= (now.request_milli or 0)
+
+
+def _differs(cpu: ContainerCpu, now: ContainerNow) -> bool:
+    return cpu.limit_milli != now.limit_milli or (
+        cpu.request_milli is not None and cpu.request_milli != now.request_milli
+    )
