@@ -79,7 +79,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+# These share a Kubernetes that runs from the first to the last of them, and costs CPU: they come last.
+OF_A_CLUSTER = ("control_plane", "node", "node_v2")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: any(item.get_closest_marker(tier) for tier in OF_A_CLUSTER))
     reasons = {tier: missing() for tier, missing in TIERS.items()}
     for item in items:
         for tier, reason in reasons.items():

@@ -87,6 +87,8 @@ class Cluster(ControlPlane):
             joining.kubelet.start()
         for name in self.nodes:
             self.wait_for_node(name)
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        poll_until(lambda: self.request("GET", account)[0] == 200, READY_WITHIN_S, self.controllers.last_words)
 
     def _prepare(self, apiserver_flags: tuple[str, ...]) -> None:
         here = self.instance.directory

@@ -13,6 +13,7 @@ import signal
 import socket
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 PREFIX = "mbcas-cluster-"
@@ -25,10 +26,12 @@ class Instance:
 
     def __init__(self) -> None:
         remove_left_behind()
-        self.directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_base()))
-        self.name = self.directory.name
-        self._lock = (self.directory / "lock").open("w")
+        unlocked = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=_base()))
+        self._lock = (unlocked / "lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        # Only now may others find it, who would take it for one that was left behind.
+        self.directory = unlocked.rename(unlocked.with_name(unlocked.name.removeprefix(".")))
+        self.name = self.directory.name
         self._network = _free_network()
 
     def address(self, host: int) -> str:
@@ -37,18 +40,50 @@ class Instance:
 
     def close(self) -> None:
         """Remove processes in its cgroups, the cgroups, and the files; also twice."""
-        remove_cgroups(self.name)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        _remove(self.directory)
         self._lock.close()
+
+
+def directories() -> list[Path]:
+    """The folders of all instances, of those that live and of those that were left behind."""
+    return sorted(_base().glob(f"{PREFIX}*"))
+
+
+def is_alive(directory: Path) -> bool:
+    """Whether the process lives that holds this instance."""
+    try:
+        with _locked(directory, fcntl.LOCK_SH):
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 def remove_left_behind() -> None:
     """Remove what instances have left whose process is gone."""
-    for directory in _base().glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError), (directory / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove_cgroups(directory.name)
-            shutil.rmtree(directory, ignore_errors=True)
+    for directory in directories():
+        with contextlib.suppress(OSError), _locked(directory, fcntl.LOCK_EX):
+            _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    """The lock goes last: while it is there, others see that somebody is at it."""
+    remove_cgroups(directory.name)
+    if directory.exists():
+        for path in directory.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != "lock":
+                path.unlink()
+        shutil.rmtree(directory)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path, kind: int) -> Iterator[None]:
+    with (directory / "lock").open() as lock:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+        yield
 
 
 def hierarchies() -> list[Path]:

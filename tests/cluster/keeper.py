@@ -1,10 +1,9 @@
 """The cluster of `make cluster`: held by a process in the background, until `make cluster-down` ends that.
 
-There is one per user. A state file says where it is; it goes with the cluster.
+There is one per user and temporary folder. A file in the cluster's own folder says what it is, and goes with it.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -14,13 +13,12 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn
 
-from cluster import programs
 from cluster.cluster import Cluster
-from cluster.instance import remove_left_behind
+from cluster.instance import directories, is_alive, remove_left_behind
 from cluster.polling import poll_until
 
+STATE = "held.json"
 ENDS_WITHIN_S = 60
 
 
@@ -36,30 +34,15 @@ class Held:
     version: str
     started_in_s: float
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether its keeper still has the lock on its folder."""
-        try:
-            with Path(self.directory, "lock").open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
-
-
-def _state_file() -> Path:
-    return programs.cache() / "running.json"
-
 
 def find() -> Held | None:
     """The cluster that is up, if one is."""
-    try:
-        held = Held(**json.loads(_state_file().read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
-    return held if held.is_alive else None
+    for directory in directories():
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            held = Held(**json.loads((directory / STATE).read_text()))
+            if directory.stat().st_uid == os.geteuid() and is_alive(directory):
+                return held
+    return None
 
 
 def start() -> Held:
@@ -68,7 +51,6 @@ def start() -> Held:
     Raises:
         RuntimeError: It failed; the message has its last words.
     """
-    programs.cache().mkdir(parents=True, exist_ok=True)
     with subprocess.Popen(
         [sys.executable, "-m", "cluster", "keep"],
         stdin=subprocess.DEVNULL,
@@ -89,27 +71,26 @@ def start() -> Held:
     return held
 
 
-def keep() -> NoReturn:
+def keep() -> int:
     """Hold a cluster until told to end."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    ended = threading.Event()
+    # A cluster that is still starting is finished first: torn off in the middle it would be left to the next one.
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
     began_s = time.monotonic()
-    try:
-        with Cluster() as cluster:
-            held = Held(
-                pid=os.getpid(),
-                directory=str(cluster.instance.directory),
-                kubeconfig=cluster.kubeconfig,
-                server=cluster.server,
-                nodes=list(cluster.nodes),
-                version=cluster.version,
-                started_in_s=round(time.monotonic() - began_s, 1),
-            )
-            _state_file().write_text(json.dumps(asdict(held)))
-            _close_output(cluster.instance.directory / "keeper.log")
-            threading.Event().wait()
-    finally:
-        _state_file().unlink(missing_ok=True)
-    sys.exit(0)
+    with Cluster() as cluster:
+        held = Held(
+            pid=os.getpid(),
+            directory=str(cluster.instance.directory),
+            kubeconfig=cluster.kubeconfig,
+            server=cluster.server,
+            nodes=list(cluster.nodes),
+            version=cluster.version,
+            started_in_s=round(time.monotonic() - began_s, 1),
+        )
+        (cluster.instance.directory / STATE).write_text(json.dumps(asdict(held)))
+        _close_output(cluster.instance.directory / "keeper.log")
+        ended.wait()
+    return 0
 
 
 def _close_output(log: Path) -> None:
@@ -126,9 +107,10 @@ def stop() -> float | None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(held.pid, signal.SIGTERM)
         poll_until(
-            lambda: not held.is_alive, ENDS_WITHIN_S, lambda: f"process {held.pid}, which holds the cluster, ends"
+            lambda: not is_alive(Path(held.directory)),
+            ENDS_WITHIN_S,
+            lambda: f"process {held.pid}, which holds the cluster, ends",
         )
-    _state_file().unlink(missing_ok=True)
     # A keeper that was killed leaves files and cgroups.
     remove_left_behind()
     return None if held is None else time.monotonic() - began_s
