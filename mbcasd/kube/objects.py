@@ -90,7 +90,7 @@ class ContainerStatus(Struct, frozen=True, kw_only=True, rename="camel"):
     """One container as the kubelet sees it."""
 
     name: str
-    container_id: str = ""  # "containerd://<64 hex>"
+    container_id: str = field(name="containerID", default="")  # "containerd://<64 hex>"
     started: bool | None = None
     restart_count: int = 0
     resources: Resources | None = None  # what is in force; None: a node that cannot resize
