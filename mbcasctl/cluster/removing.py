@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mbcasctl.cluster import preflight, restoring
+from mbcasctl.cluster import preflight
 from mbcasctl.cluster.reach import Cluster
 from mbcasctl.cluster.restoring import RestoreReport
 from mbcasd.errors import ApiError, InstallError
@@ -81,13 +81,3 @@ def labelled_namespaces(cluster: Cluster) -> tuple[str, ...]:
     """Namespaces that carry the owner's word for or against MBCAS."""
     found = list_all(cluster.api, "/api/v1/namespaces", Namespace, {"labelSelector": names.MANAGED_LABEL})
     return tuple(namespace.metadata.name for namespace in found)
-
-
-def restore_all(
-    cluster: Cluster, *, dry_run: bool, force: bool, on_progress: Callable[[int, int], None]
-) -> RestoreReport:
-    """Stop the controllers and put everything back; see `restoring`."""
-    stopped = 0 if dry_run else restoring.stop_controllers(cluster, force=force)
-    allocations = cluster.allocations()
-    pods = restoring.put_all_back(cluster, allocations or (), dry_run=dry_run, on_progress=on_progress)
-    return RestoreReport(pods=pods, stopped_replicas=stopped, installed=allocations is not None)

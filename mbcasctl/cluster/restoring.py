@@ -139,3 +139,23 @@ def put_all_back(
             done.append(report)
             on_progress(len(done), len(allocations))
     return tuple(done)
+
+
+def restore_all(
+    cluster: Cluster,
+    *,
+    namespace: str | None = None,
+    dry_run: bool = False,
+    force: bool = False,
+    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> RestoreReport:
+    """Stop the controllers, then put everything back: of one namespace, or (None) of all.
+
+    Raises:
+        InstallError: Somebody may still move limits; see `stop_controllers`.
+        ApiAway, ApiRefused: The PodAllocations cannot be read; the controllers may be stopped then.
+    """
+    stopped = 0 if dry_run else stop_controllers(cluster, force=force)
+    allocations = cluster.allocations(namespace)
+    pods = put_all_back(cluster, allocations or (), dry_run=dry_run, on_progress=on_progress)
+    return RestoreReport(pods=pods, stopped_replicas=stopped, installed=allocations is not None)

@@ -55,7 +55,7 @@ def uninstall(
 
 
 def _remove(cluster: "Cluster", steps: "Steps", *, dry_run: bool, force: bool, within_s: float) -> "Removal":
-    from mbcasctl.cluster import removing
+    from mbcasctl.cluster import removing, restoring
     from mbcasctl.cluster.removing import Removal
     from mbcasctl.views import installation, restored_pods
     from mbcasd.kube.install import Installer
@@ -64,7 +64,7 @@ def _remove(cluster: "Cluster", steps: "Steps", *, dry_run: bool, force: bool, w
     removing.check(cluster, installer)
     with steps.waiting() as waiting:
         waiting.show("stopping the controllers")
-        restored = removing.restore_all(
+        restored = restoring.restore_all(
             cluster,
             dry_run=dry_run,
             force=force,
@@ -106,5 +106,4 @@ def _print(removal: "Removal", output: OutputFormat) -> None:
     if output in {OutputFormat.JSON, OutputFormat.YAML}:
         print_data(view.as_data(removal), output)
     else:
-        out = console()
-        out.print(view.as_text(removal, out.width, ansi.glyphs()), soft_wrap=True)
+        console().print(view.as_text(removal, ansi.glyphs()), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Where a picture of a node comes from: a daemon's Unix socket, its URL, or a record on disk.
+"""Where a picture comes from: a daemon's Unix socket, its URL, a record on disk, or all the nodes of a cluster.
 
 Each adapter gives the same `NodeSnapshot`, so that a view never knows which one it was. Only reading happens here;
 a source changes nothing.
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from mbcasd import places
 
 if TYPE_CHECKING:
+    from mbcasctl.cluster.options import ClusterOptions
     from mbcasd.model.snapshot import NodeSnapshot
 
 DEFAULT_RECORD = places.record_path(os.environ)
@@ -30,6 +31,32 @@ class Source(Protocol):
             SourceError: Nothing answers, or not with a picture; asking again later may help.
             RecordError: The record cannot be read.
         """
+
+
+def means_cluster(cluster: "ClusterOptions", socket: str | None, url: str | None, record: str | None = None) -> bool:
+    """Whether a command that looks at a node or at a cluster means the cluster.
+
+    Raises:
+        ConfigError: Options of both were given.
+    """
+    from pathlib import Path
+
+    from mbcasctl.cluster import options
+
+    host = {"--socket": socket, "--url": url, "--record": record}
+    return options.means_cluster(cluster, host, lives_here=Path(DEFAULT_SOCKET).exists(), environ=os.environ)
+
+
+def open_cluster(cluster: "ClusterOptions") -> Source:
+    """All nodes of a cluster, as one picture.
+
+    Raises:
+        ConfigError: There is no kubeconfig, or it is wrong.
+    """
+    from mbcasctl.cluster.reach import connect
+    from mbcasctl.sources.cluster import ClusterSource
+
+    return ClusterSource(connect(cluster), cluster.namespace)
 
 
 def open_source(socket: str | None = None, url: str | None = None, record: str | None = None) -> Source:

@@ -24,9 +24,8 @@ def as_data(removal: Removal) -> dict[str, object]:
     }
 
 
-def as_text(removal: Removal, width: int, glyphs: Glyphs = UNICODE) -> RenderableType:
+def as_text(removal: Removal, glyphs: Glyphs = UNICODE) -> RenderableType:
     """What a person reads last."""
-    del width
     parts: list[RenderableType] = [restored_pods.as_text(removal.restored, glyphs)] if removal.restored.pods else []
     if removal.dry_run:
         parts += [Text(clean(f"{change} (dry run)", glyphs)) for change in removal.removed]

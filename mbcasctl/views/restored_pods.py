@@ -49,7 +49,7 @@ def as_data(report: RestoreReport) -> dict[str, object]:
 
 
 def as_text(report: RestoreReport, glyphs: Glyphs = UNICODE) -> RenderableType:
-    """The report for people: one line per container that was not as its owner had it, reasons below."""
+    """The report for people: one line per container that was not as its owner had it, reasons and the sum below."""
     parts: list[RenderableType] = []
     shown = [pod for pod in report.pods if pod.result is not RestoreResult.AS_OWNED]
     if shown:
@@ -59,11 +59,14 @@ def as_text(report: RestoreReport, glyphs: Glyphs = UNICODE) -> RenderableType:
         for pod in shown
         if pod.detail
     ]
+    parts.append(Text(clean(summary(report), glyphs), style=style.TITLE))
     return Group(*parts)
 
 
 def summary(report: RestoreReport) -> str:
     """One line: how many pods, and what became of them."""
+    if not report.installed:
+        return "nothing to put back: there are no PodAllocations on this cluster, MBCAS is not installed"
     if not report.pods:
         return "no pod has a PodAllocation: there is nothing to put back"
     counts = [

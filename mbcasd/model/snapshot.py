@@ -15,6 +15,7 @@ class WorkloadSnapshot(Struct, frozen=True, kw_only=True):
     namespace: str
     name: str
     container: str = ""
+    node: str = ""  # only where a picture shows more than one node
     cgroup: str
     managed: bool
     reason: str = ""  # why it is not managed

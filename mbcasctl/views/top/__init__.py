@@ -12,7 +12,7 @@ Pure: no clock, no terminal. `mbcasctl top` draws it again and again; whoever wa
 """
 
 from mbcasctl.views.sorting import Sort
-from mbcasctl.views.top.frame import frame, lines
+from mbcasctl.views.top.frame import NO_WORKLOAD, NO_WORKLOAD_IN_CLUSTER, frame, lines
 from mbcasctl.views.top.state import Overlay, TopState
 
-__all__ = ["Overlay", "Sort", "TopState", "frame", "lines"]
+__all__ = ["NO_WORKLOAD", "NO_WORKLOAD_IN_CLUSTER", "Overlay", "Sort", "TopState", "frame", "lines"]

@@ -18,6 +18,7 @@ from mbcasd.model.snapshot import WorkloadSnapshot
 
 MARKS_WIDTH = 2
 NAME_WIDTH = 15
+NAME_WIDTH_OF_CLUSTER = 24  # pods have long names
 LONGEST_NAME = 44
 LEAST_NAME = 8
 
@@ -106,7 +107,12 @@ def _advice(row: WorkloadSnapshot, width: int, context: Context) -> Cell:
     return Cell(text=text.fit(text.clean(row.advice, context.glyphs), width).rstrip(), style=style.QUIET)
 
 
+def _node(row: WorkloadSnapshot, width: int, context: Context) -> Cell:
+    return Cell(text=text.shorten(text.clean(row.node, context.glyphs), width, context.glyphs))
+
+
 COLUMNS: dict[str, Column] = {
+    "node": Column(title="NODE", width=6, cell=_node, left=True),
     "usage": Column(title="USAGE", width=5, cell=_milli(lambda row: row.usage_milli)),
     "spark": Column(title="TREND", width=6, cell=_spark, left=True),
     "of_limit": Column(title="%LIM", width=4, cell=_ratio(of_limit_ratio)),
@@ -134,10 +140,14 @@ COLUMNS: dict[str, Column] = {
 }
 ESSENTIAL = ("usage", "spark", "of_limit", "throttled", "stall", "need", "limit", "held", "last")
 
-# What a row that is not managed has anyway; its other figures do not exist.
-_WITHOUT_MARKET = ("usage", "spark", "of_limit", "limit", "class", "owner")
+# Of a cluster: where it runs is worth more than how it went; a wider terminal has both.
+ESSENTIAL_OF_CLUSTER = ("node", *(key for key in ESSENTIAL if key != "spark"))
+_LONGEST_NODE = 24
 
-SHRINKAGE = ("stall", "last", "spark", "of_limit", "need", "throttled", "held", "limit", "usage")
+# What a row that is not managed has anyway; its other figures do not exist.
+_WITHOUT_MARKET = ("node", "usage", "spark", "of_limit", "limit", "class", "owner")
+
+SHRINKAGE = ("stall", "last", "spark", "of_limit", "node", "need", "throttled", "held", "limit", "usage")
 
 # A wider terminal: a column to add, or (column, width) to widen one.
 GROWTH: tuple[str | tuple[str, int], ...] = (
@@ -156,6 +166,7 @@ GROWTH: tuple[str | tuple[str, int], ...] = (
     "advice",
     ("spark", 60),
 )
+GROWTH_OF_CLUSTER = (("node", 10), "spark", ("node", _LONGEST_NODE), *GROWTH)
 
 
 def _class(row: WorkloadSnapshot, context: Context) -> str:
@@ -184,7 +195,9 @@ def layout(rows: Sequence[WorkloadSnapshot], width: int, glyphs: Glyphs) -> Layo
     """Choose what fits into `width` cells for these rows; they need not all be on screen."""
     from rich.cells import cell_len
 
-    chosen = _shrunk(width)
+    longest_node = max((cell_len(text.clean(row.node, glyphs)) for row in rows), default=0)
+    essential, least = (ESSENTIAL_OF_CLUSTER, NAME_WIDTH_OF_CLUSTER) if longest_node else (ESSENTIAL, NAME_WIDTH)
+    chosen = _shrunk(width, essential, least)
     name_width = width - _taken(chosen)
     longest = max((cell_len(text.clean(str(identity(row)), glyphs)) for row in rows), default=0)
     namespaces = {row.namespace for row in rows}
@@ -192,9 +205,9 @@ def layout(rows: Sequence[WorkloadSnapshot], width: int, glyphs: Glyphs) -> Layo
     if longest > name_width and len(namespaces) == 1 and (only := namespaces.pop()):
         namespace = only
         longest -= cell_len(text.clean(only, glyphs)) + 1
-    room = name_width - max(NAME_WIDTH, min(longest, LONGEST_NAME))
-    if len(chosen) == len(ESSENTIAL) and room > 0:
-        _grow(chosen, room)
+    room = name_width - max(least, min(longest, LONGEST_NAME))
+    if len(chosen) == len(essential) and room > 0:
+        _grow(chosen, room, longest_node)
     return Layout(
         name_width=max(1, width - _taken(chosen)),
         namespace=namespace,
@@ -202,27 +215,33 @@ def layout(rows: Sequence[WorkloadSnapshot], width: int, glyphs: Glyphs) -> Layo
     )
 
 
-def _shrunk(width: int) -> dict[str, Column]:
+def _shrunk(width: int, essential: tuple[str, ...], name_width: int) -> dict[str, Column]:
     """The essential columns, less those for which there is no room beside a name."""
-    chosen = {key: COLUMNS[key] for key in ESSENTIAL}
-    if _taken(chosen) + NAME_WIDTH <= width:
+    chosen = {key: COLUMNS[key] for key in essential}
+    if _taken(chosen) + name_width <= width:
         return chosen
+    # A short name is enough where there is hardly room for figures, but not before.
+    least = LEAST_NAME if name_width == NAME_WIDTH or width < _taken(chosen) else name_width
     for key in SHRINKAGE:
-        del chosen[key]
-        if _taken(chosen) + LEAST_NAME <= width:
+        if chosen.pop(key, None) is None:
+            continue
+        if _taken(chosen) + least <= width:
             break
     return chosen
 
 
-def _grow(chosen: dict[str, Column], room: int) -> None:
+def _grow(chosen: dict[str, Column], room: int, longest_node: int) -> None:
     """Add and widen columns in the order of GROWTH until `room` cells are used up."""
-    for step in GROWTH:
+    for step in GROWTH_OF_CLUSTER if longest_node else GROWTH:
         if isinstance(step, str):
             wider, needed = COLUMNS[step].width, COLUMNS[step].width + 1
             key = step
         else:
             key = step[0]
-            wider = min(step[1], chosen[key].width + room)
+            if key not in chosen:
+                continue
+            most = min(step[1], longest_node) if key == "node" else step[1]
+            wider = min(most, chosen[key].width + room)
             needed = wider - chosen[key].width
         if 0 < needed <= room:
             chosen[key] = replace(COLUMNS[key], width=wider)

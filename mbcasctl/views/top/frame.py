@@ -17,6 +17,10 @@ NO_WORKLOAD = (
     "No workload is managed: start `mbcasd local` with `--parent CGROUP`",
     "(each child of that cgroup is a workload) or with `--unit GLOB`.",
 )
+NO_WORKLOAD_IN_CLUSTER = (
+    "No workload is managed: opt a namespace in with",
+    "`kubectl label namespace NAME mbcas.io/managed=true`.",
+)
 
 
 class Drawing(NamedTuple):
@@ -34,6 +38,7 @@ def frame(
     state: TopState | None = None,
     *,
     glyphs: Glyphs = UNICODE,
+    advice: Sequence[str] = NO_WORKLOAD,
 ) -> RenderableType:
     """One picture of a node that any rich console can print, also inside `rich.live.Live`.
 
@@ -43,8 +48,9 @@ def frame(
         height: Lines in all; None: as many as there are rows, and no line of keys.
         state: Sorting, filter, selection; without one, the most throttled come first.
         glyphs: Signs that the terminal can show.
+        advice: What to do where there is no workload.
     """
-    return Group(*lines(snapshot, width, height, state, glyphs=glyphs).lines)
+    return Group(*lines(snapshot, width, height, state, glyphs=glyphs, advice=advice).lines)
 
 
 def lines(
@@ -56,6 +62,7 @@ def lines(
     trouble: str = "",
     pictures: int = 0,
     glyphs: Glyphs = UNICODE,
+    advice: Sequence[str] = NO_WORKLOAD,
 ) -> Drawing:
     """The same picture as single lines, exactly `height` of them where a height is given.
 
@@ -67,6 +74,7 @@ def lines(
         trouble: What is wrong with the source, in one sentence; shown before the daemon's own problems.
         pictures: How many pictures a record has before its last one; 0: a running daemon.
         glyphs: Signs that the terminal can show.
+        advice: What to do where there is no workload.
     """
     state = state or TopState()
     rows = visible(snapshot, state)
@@ -84,7 +92,7 @@ def lines(
     else:
         depth = 0
         page = len(rows) if room is None else max(1, room - 2)
-        body = _table(snapshot, rows, state, width, page, glyphs)
+        body = _table(snapshot, rows, state, width, page, glyphs, advice)
     if height is None or room is None:
         return Drawing(head + body, max(1, page), depth)
     body = body[:room] + [style.line()] * (room - len(body))
@@ -99,6 +107,7 @@ def _table(
     width: int,
     page: int,
     glyphs: Glyphs,
+    advice: Sequence[str],
 ) -> list[Text]:
     first = _first_row(rows, state, page)
     shown = rows[first : first + page]
@@ -106,7 +115,7 @@ def _table(
     status = style.line(_filter_words(snapshot, rows, state, glyphs), style.HELD)
     status = header.beside(status, Text(where, style=style.QUIET), width)
     if not snapshot.workloads:
-        return [status, *(style.line(text.fit(words, width).rstrip()) for words in NO_WORKLOAD)]
+        return [status, *(style.line(text.fit(words, width).rstrip()) for words in advice)]
     shape = columns.layout(snapshot.workloads, width, glyphs)
     context = columns.Context(now_wall_s=snapshot.taken_wall_s, glyphs=glyphs)
     table = [status, columns.heading(shape, width, glyphs)]

@@ -50,7 +50,7 @@ def of_limit_ratio(row: WorkloadSnapshot) -> float | None:
 def visible(snapshot: NodeSnapshot, state: TopState) -> tuple[WorkloadSnapshot, ...]:
     """The rows to show, in order: filtered, sorted, what is not managed always below the rest.
 
-    Each word of the filter must occur in the name, the class or what holds the workload, in any case.
+    Each word of the filter must occur in the name, the node, the class or what holds the workload, in any case.
     """
     words = state.filter.casefold().split()
     rows = [row for row in snapshot.workloads if all(word in _searched(row) for word in words)]
@@ -66,7 +66,7 @@ def visible(snapshot: NodeSnapshot, state: TopState) -> tuple[WorkloadSnapshot, 
 
 def _searched(row: WorkloadSnapshot) -> str:
     held_by = row.held_by if row.managed else f"not managed {row.reason}"
-    return f"{identity(row)} {row.workload_class} {held_by}".casefold()
+    return f"{identity(row)} {row.node} {row.workload_class} {held_by}".casefold()
 
 
 def _orderly(figure: float | None) -> float:
