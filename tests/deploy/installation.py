@@ -4,6 +4,8 @@ import copy
 import http.client
 import json
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,6 +17,7 @@ from mbcasd.kube import manifests
 from mbcasd.kube.names import allocation_name, allocations_path, pods_path
 
 SYSTEM = "mbcas-system"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
 AGENT, CONTROLLER = "mbcas-agent", "mbcas-controller"
 VERSIONS = (programs.NEWEST, programs.OLDEST)
 # Policies are enforced some tenths of a second after they were made.
@@ -111,6 +114,55 @@ class Installation(ControlPlane):
         self.create(pods_path(SYSTEM), pod)
         return self.token(SYSTEM, AGENT, pod=f"agent-{node}")
 
+    def an_account(
+        self,
+        name: str,
+        namespace: str,
+        *,
+        cluster_role: str = "",
+        rules: list[dict[str, Any]] | None = None,
+        namespaced: bool = False,
+    ) -> str:
+        """The token of a new service account with a cluster role: its own or a given one, everywhere or there."""
+        unique = f"{name}-{namespace}"
+        self.create(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": unique}})
+        if rules is not None:
+            self.create(f"{RBAC}/clusterroles", {"metadata": {"name": unique}, "rules": rules})
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": cluster_role or unique}
+        subject = {"kind": "ServiceAccount", "name": unique, "namespace": namespace}
+        bindings = f"namespaces/{namespace}/rolebindings" if namespaced else "clusterrolebindings"
+        binding = {"metadata": {"name": unique}, "roleRef": role, "subjects": [subject]}
+        self.create(f"{RBAC}/{bindings}", binding)
+        token = self.token(namespace, unique)
+        # Authorizers hear of a binding a moment after it was made.
+        wanted = {"verb": "get", "group": "allocation.mbcas.io", "resource": "podallocations", "namespace": namespace}
+        review = {"spec": {"resourceAttributes": wanted}}
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        poll_until(
+            lambda: self.request("POST", path, review, token=token)[1]["status"]["allowed"],
+            ENFORCED_WITHIN_S,
+            lambda: f"{unique} has its rights",
+        )
+        return token
+
+    @contextmanager
+    def opted_out(self) -> Iterator[None]:
+        """The policies for `selection.opt_in = false`, for a while."""
+        self._set_policies(opt_out=True)
+        try:
+            yield
+        finally:
+            self._set_policies(opt_out=False)
+
+    def _set_policies(self, *, opt_out: bool) -> None:
+        for thing in manifests.load("enforce", opt_out=opt_out):
+            if thing["kind"] == "ValidatingAdmissionPolicy":
+                code, answer = self.apply(thing, manager="install")
+                assert code == 200, answer
+        poll_until(
+            lambda: (self._resize_of_probe()[0] == 200) == opt_out, ENFORCED_WITHIN_S, lambda: "they are enforced"
+        )
+
     def _join(self, node: str) -> None:
         """Make a node of which only the API server knows."""
         room = {"cpu": "4", "memory": "8Gi", "pods": "110"}
@@ -128,16 +180,18 @@ class Installation(ControlPlane):
             self.apply(foreign, manager="probe", dry_run=True),
             self.apply(foreign, manager="probe", dry_run=True, token=self.agent),
             self.request("POST", f"{pods_path(SYSTEM)}?dryRun=All", {"metadata": {"name": "probe"}, "spec": BARE}),
-            self.request(*a_resize(self._probe(), limit="300m", dry_run=True), token=self.controller),
+            self._resize_of_probe(),
         ]
         self._seen = asked
         return all(code in {403, 422} and "ValidatingAdmissionPolicy" in answer["message"] for code, answer in asked)
 
-    def _probe(self) -> tuple[str, str]:
+    def _resize_of_probe(self) -> Answer:
         if self.request("GET", pods_path("default", "probe"))[0] == 404:
-            self.request("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
+            # Without controllers nobody else makes it, and no pod is admitted without.
+            for where in ("default", "kube-system"):
+                self.request("POST", f"/api/v1/namespaces/{where}/serviceaccounts", {"metadata": {"name": "default"}})
             self.a_pod("default", "probe")
-        return "default", "probe"
+        return self.request(*a_resize(("default", "probe"), limit="300m", dry_run=True), token=self.controller)
 
 
 BARE = {"containers": [{"name": "main", "image": "x"}], "serviceAccountName": AGENT}
@@ -145,9 +199,10 @@ BURSTABLE = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "2
 POD_UID = "11111111-2222-3333-4444-555555555555"
 
 
-def agent_pod() -> dict[str, Any]:
-    """A pod as the DaemonSet of `deploy/` makes it, on a node with cgroup v2."""
-    daemon_set = next(thing for thing in manifests.load("enforce") if thing["kind"] == "DaemonSet")
+def agent_pod(cgroup: manifests.CgroupVersion = "v2") -> dict[str, Any]:
+    """A pod as the DaemonSet of `deploy/` makes it."""
+    things = manifests.load("enforce", cgroup=cgroup)
+    daemon_set = next(thing for thing in things if thing["kind"] == "DaemonSet")
     template: dict[str, Any] = daemon_set["spec"]["template"]
     metadata = {**template["metadata"], "name": "agent", "namespace": SYSTEM}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
