@@ -38,6 +38,8 @@ _PER_S, _BURST = 5.0, 50.0
 
 _TIMEOUT_S = 5.0
 
+_NOT_FOUND = 404
+
 _Said = tuple[str, str, str, str, bool, str]  # namespace, name, uid, reason, whether a warning, note
 
 
@@ -170,7 +172,7 @@ class Events:
         return budget.reserve(0.0) is not None and self._budget.reserve(0.0) is not None
 
     def _create(self, series: _Series) -> None:
-        if self._deliver(lambda: self._api.post(series.path, series.event, timeout_s=_TIMEOUT_S)):
+        if self._deliver(lambda: self._api.post(series.path, series.event, timeout_s=_TIMEOUT_S)) is None:
             series.told, series.told_s = series.count, self._clock.now_s()
 
     def _tell_growth(self, series: _Series) -> None:
@@ -179,25 +181,28 @@ class Events:
             return
         metadata = series.event["metadata"]
         name = metadata["name"] if isinstance(metadata, dict) else ""
-        body = {"series": series.event["series"]}
-        if self._deliver(lambda: self._api.patch(f"{series.path}/{name}", body, PatchKind.MERGE, timeout_s=_TIMEOUT_S)):
-            series.told = series.count
+        path, body = f"{series.path}/{name}", {"series": series.event["series"]}
+        err = self._deliver(lambda: self._api.patch(path, body, PatchKind.MERGE, timeout_s=_TIMEOUT_S))
         series.told_s = self._clock.now_s()
+        if err is None:
+            series.told = series.count
+        elif isinstance(err, ApiRefused) and err.code == _NOT_FOUND:  # they live for an hour
+            self._create(series)
 
-    def _deliver(self, send: Callable[[], bytes]) -> bool:
-        """Send one; returns whether it got through."""
+    def _deliver(self, send: Callable[[], bytes]) -> ApiError | None:
+        """Send one; returns why it did not get through, None if it did."""
         if self._clock.now_s() < self._not_before_s:
             self.dropped += 1
-            return False
+            return ApiAway("API server not asked (it was away a moment ago)")
         try:
             send()
         except (ApiAway, ApiRefused) as err:
             self.dropped += 1
             self._hold_back(err)
-            return False
+            return err
         self._backoff.reset()
         self.sent += 1
-        return True
+        return None
 
     def _hold_back(self, err: ApiError) -> None:
         """Leave the API server alone for a while, unless it only disliked this one event."""

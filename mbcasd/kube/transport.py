@@ -5,6 +5,7 @@ other end has vanished without a word; one that is cut answers its reader at onc
 """
 
 import contextlib
+import logging
 import os
 import socket
 import ssl
@@ -21,6 +22,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from mbcasd.errors import ApiAway, ConfigError
 from mbcasd.kube import proxies
 from mbcasd.kube.access import Access
+
+log = logging.getLogger(__name__)
 
 # Connections that are kept for reuse: some watches, some writers. More may be open at a time, they are then closed.
 MOST_KEPT = 16
@@ -87,6 +90,10 @@ class Transport:
         if url.scheme not in {"http", "https"} or not url.hostname:
             raise ConfigError(f"{access.server!r} is not the URL of an API server; it looks like https://HOST:6443")
         self.path_prefix = url.path.rstrip("/")
+        if not access.verify:
+            # Said once here; urllib3 would say it for every connection, as a warning of Python.
+            log.warning("the certificate of %s is not looked at (insecure-skip-tls-verify)", access.server)
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._seen = self._files_now()
         self._pool = self._new_pool()
 
