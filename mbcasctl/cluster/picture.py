@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from mbcasctl.cluster import agents as asking
 from mbcasctl.cluster import readiness
@@ -68,12 +69,32 @@ class ClusterStatus:
     wanted_milli: float = 0.0  # sum of what the agents decided for them
 
 
-def look(cluster: Cluster, namespace: str | None) -> ClusterStatus:
+class Asked(NamedTuple):
+    """The pods of MBCAS, and what the agents among them said."""
+
+    workers: list[Worker]
+    agents: list[Worker]
+    answers: list[AgentAnswer]
+
+
+def ask_agents(cluster: Cluster) -> Asked:
+    """Find them and ask them.
+
+    Raises:
+        ApiAway, ApiRefused: They cannot be listed.
+    """
+    workers = cluster.workers()
+    agents = asking.agents_of(workers)
+    return Asked(workers, agents, asking.ask(cluster, agents))
+
+
+def look(cluster: Cluster, namespace: str | None, asked: Asked | None = None) -> ClusterStatus:
     """Read everything that `status` shows.
 
     Args:
         cluster: Which.
         namespace: Count only the allocations of this one; None: all.
+        asked: What `ask_agents` found a moment ago; None: ask.
 
     Raises:
         ApiAway, ApiRefused: The cluster does not answer, or does not let this person read it.
@@ -90,9 +111,7 @@ def look(cluster: Cluster, namespace: str | None) -> ClusterStatus:
             kubernetes=kubernetes,
             installed=False,
         )
-    workers = cluster.workers()
-    found = asking.agents_of(workers)
-    answers = asking.ask(cluster, found)
+    workers, found, answers = asked or ask_agents(cluster)
     allocations = cluster.allocations(namespace)
     lease, now_s = cluster.lease(), cluster.clock.wall_s()
     ready = readiness.judge(daemon_set, deployment, workers)

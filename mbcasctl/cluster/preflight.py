@@ -17,7 +17,7 @@ OLDEST_MINOR = 33
 # What an apply of one object needs, and what a removal needs besides.
 _APPLY, _REMOVE = ("get", "create", "patch"), ("list", "delete")
 
-_MOST_NAMED = 6
+_MOST_NAMED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,12 @@ class Right:
     subresource: str = ""
     namespace: str = ""  # empty: everywhere
 
-    def __str__(self) -> str:
-        """As people and RBAC write it: `create clusterroles.rbac.authorization.k8s.io`."""
+    @property
+    def what(self) -> str:
+        """As people write it: `clusterroles.rbac.authorization.k8s.io`, `pods/resize in namespace shop`."""
         resource = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
-        return f"{self.verb} {resource}{f'.{self.group}' if self.group else ''}"
+        where = f" in namespace {self.namespace}" if self.namespace else ""
+        return f"{resource}{f'.{self.group}' if self.group else ''}{where}"
 
 
 class _ReviewStatus(msgspec.Struct):
@@ -93,9 +95,17 @@ def missing(cluster: Cluster, rights: Sequence[Right]) -> list[Right]:
 
 
 def listed(rights: Sequence[Right]) -> str:
-    """The first of them, for one sentence."""
-    more = f" and {len(rights) - _MOST_NAMED} more" if len(rights) > _MOST_NAMED else ""
-    return ", ".join(map(str, rights[:_MOST_NAMED])) + more
+    """The first of them, for one sentence: `get, create and patch namespaces; create clusterroles.rbac…`."""
+    verbs: dict[str, list[str]] = {}
+    for right in rights:
+        verbs.setdefault(right.what, []).append(right.verb)
+    parts = [f"{_joined(of)} {what}" for what, of in verbs.items()]
+    more = f"; and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
+    return "; ".join(parts[:_MOST_NAMED]) + more
+
+
+def _joined(verbs: Sequence[str]) -> str:
+    return verbs[0] if len(verbs) == 1 else f"{', '.join(verbs[:-1])} and {verbs[-1]}"
 
 
 def _rights(wanted: Iterable[tuple[str, str]], kinds: Kinds, verbs: tuple[str, ...], namespace: str) -> list[Right]:

@@ -26,16 +26,25 @@ _SLOW_CLOCKS = {"hpet", "acpi_pm", "jiffies", "refined-jiffies"}
 _NAMED = 3
 
 
-def diagnose(facts: HostFacts) -> Diagnosis:
-    """Ask all questions, in the order in which they are shown."""
-    findings = tuple(finding for check in _CHECKS if (finding := check(facts)) is not None)
-    problems = sum(finding.level is Level.PROBLEM for finding in findings)
+def diagnose(facts: HostFacts | None, cluster: str = "", cluster_findings: tuple[Finding, ...] = ()) -> Diagnosis:
+    """Ask all questions, in the order in which they are shown.
+
+    Args:
+        facts: Of this host; None: it is not asked about.
+        cluster: The API server of the cluster that was looked at; empty: none was.
+        cluster_findings: What `mbcasctl.cluster.checks` made of it.
+    """
+    asked = _CHECKS if facts is not None else ()
+    findings = tuple(finding for check in asked if facts is not None and (finding := check(facts)) is not None)
+    levels = [finding.level for finding in (*findings, *cluster_findings)]
     return Diagnosis(
-        node=facts.node,
-        healthy=problems == 0,
-        warnings=sum(finding.level is Level.WARNING for finding in findings),
-        problems=problems,
+        node=facts.node if facts is not None else "",
+        healthy=Level.PROBLEM not in levels,
+        warnings=levels.count(Level.WARNING),
+        problems=levels.count(Level.PROBLEM),
         findings=findings,
+        cluster=cluster,
+        cluster_findings=cluster_findings,
     )
 
 

@@ -28,11 +28,13 @@ class Finding:
 class Diagnosis:
     """All of them."""
 
-    node: str
+    node: str  # empty: this host was not asked about
     healthy: bool  # no problem among them
     warnings: int
     problems: int
     findings: tuple[Finding, ...]
+    cluster: str = ""  # the API server; empty: no cluster was asked about
+    cluster_findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,15 @@ _REMEDY_COLUMN = 72
 
 def lines(diagnosis: Diagnosis, width: int = 80, glyphs: Glyphs = UNICODE) -> list[Text]:
     """The whole screen, no line longer than `width` cells."""
-    drawn = [Text(f"{text.clean(diagnosis.node, glyphs)} (host checks)", style=style.TITLE)]
+    drawn = []
+    if diagnosis.node:
+        drawn.append(Text(f"{text.clean(diagnosis.node, glyphs)} (host checks)", style=style.TITLE))
     for finding in diagnosis.findings:
+        drawn += _finding(finding, width, glyphs)
+    if diagnosis.cluster:
+        drawn.append(Text(f"cluster {text.clean(diagnosis.cluster, glyphs)}", style=style.TITLE))
+        drawn[-1].truncate(width, overflow="crop")
+    for finding in diagnosis.cluster_findings:
         drawn += _finding(finding, width, glyphs)
     drawn.append(Text(_summary(diagnosis), style=_COLOURS[_worst(diagnosis)]))
     return drawn
