@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from mbcasd.kube.controlling import statuses
 from mbcasd.kube.controlling.outcomes import UNTIL_DECIDED_ANEW, Outcome
-from mbcasd.kube.controlling.reconcile import status_after
-from mbcasd.kube.controlling.verdict import Incident, Instant, Memory, Phase, Seen, Verdict
+from mbcasd.kube.controlling.reconcile import refusal_status
+from mbcasd.kube.controlling.verdict import Incident, Instant, Memory, Seen, Verdict
 from mbcasd.kube.objects import ContainerCpu
 
 # First and longest wait after a refusal, by what it takes to lift it: the next look; the server; a person or a pod
@@ -13,9 +13,6 @@ from mbcasd.kube.objects import ContainerCpu
 _LOOK_AGAIN_S = (0.05, 5.0)
 _SERVER_S = (0.5, 60.0)
 _SOMEBODY_S = (5.0, 300.0)
-
-# A server that could not for so many times in a row is worth telling.
-_TOLD_AFTER = 3
 
 
 def accepted(memory: Memory, sent: tuple[ContainerCpu, ...], generation: int, at: Instant) -> Memory:
@@ -79,18 +76,14 @@ def refused(
         attempted_wall_s=at.wall_s,
     )
     if outcome is Outcome.RETRY:
-        memory = replace(memory, patched=(*sent, *memory.patched))
+        memory = replace(memory, patched=tuple(dict.fromkeys((*sent, *memory.patched))))
     again_in_s = None if outcome in UNTIL_DECIDED_ANEW else wait_s
-    if outcome is Outcome.CONFLICT or (outcome is Outcome.RETRY and refusals < _TOLD_AFTER):
-        return Verdict(memory=memory, incidents=incidents, again_in_s=again_in_s)
-    phase = Phase.PENDING if outcome is Outcome.RETRY else Phase.FAILED
-    old = seen.allocation.status
-    status = status_after(seen, memory, at, phase, outcome.value, words, old.containers)
+    status = refusal_status(seen, memory, at)
     return Verdict(
         memory=memory,
         incidents=incidents,
         status=status,
-        announcements=() if status is None else statuses.announcements(old, status),
+        announcements=() if status is None else statuses.announcements(seen.allocation.status, status),
         again_in_s=again_in_s,
     )
 

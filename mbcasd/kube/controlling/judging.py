@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mbcasd.kube.controlling.authors import NOBODY
 from mbcasd.kube.controlling.pods import ContainerNow
 from mbcasd.kube.controlling.verdict import Memory
-from mbcasd.kube.objects import ContainerCpu, PodAllocation
+from mbcasd.kube.objects import PodAllocation
 
 
 class Stranger(NamedTuple):
@@ -54,15 +54,12 @@ def judge(
     authors = memory.authors if memory.authors is not None and memory.authors.generation == generation else None
     strangers: list[Stranger] = []
     must_ask = False
-    ours = _by_name(allocation.status.containers), _by_name(memory.patched)
-    wishes = _by_name(allocation.spec.containers)
+    explained = (*allocation.status.containers, *memory.patched, *(() if giving_back else allocation.spec.containers))
     for owner in allocation.spec.original:
         now = containers.get(owner.name)
         if now is None:
             continue
-        known = [owner, *(one[owner.name] for one in ours if owner.name in one)]
-        if not giving_back and owner.name in wishes:
-            known.append(wishes[owner.name])
+        known = [owner, *(cpu for cpu in explained if cpu.name == owner.name)]
         if now.limit_milli not in {cpu.limit_milli for cpu in known}:
             if authors is None:
                 must_ask = True
@@ -84,7 +81,3 @@ def sets_request(allocation: PodAllocation, memory: Memory, container: str) -> b
         cpu.name == container and cpu.request_milli is not None
         for cpu in (*allocation.spec.containers, *allocation.status.containers, *memory.patched)
     )
-
-
-def _by_name(cpus: tuple[ContainerCpu, ...]) -> dict[str, ContainerCpu]:
-    return {cpu.name: cpu for cpu in cpus}

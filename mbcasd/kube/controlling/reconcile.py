@@ -42,6 +42,11 @@ STALE_VIEW_S = 5.0
 # The kubelet fails at a resize; another one may work, but not at any rate.
 FAILING_PAUSE_S = 10.0
 
+# A server that could not for so many times in a row is worth telling.
+TOLD_AFTER = 3
+
+_SERVERS_TROUBLE = frozenset({Outcome.RETRY, Outcome.CONFLICT})
+
 _ENDED = frozenset({"Succeeded", "Failed"})
 _UNTOUCHED = Verdict()
 
@@ -184,9 +189,9 @@ class _Case:
         takes_only = all(_takes_only(cpu, self._containers[cpu.name]) for cpu in changes)
         generations = (self._allocation.metadata.generation, self._pod.metadata.generation)
         if memory.refused in UNTIL_DECIDED_ANEW and memory.refused_for == generations:
-            return self._verdict()
-        if now_s < memory.not_before_s and (memory.refused is Outcome.RETRY or not takes_only):
-            return self._verdict(again_in_s=memory.not_before_s - now_s)
+            return self._say_refused()
+        if now_s < memory.not_before_s and (memory.refused in _SERVERS_TROUBLE or not takes_only):
+            return replace(self._say_refused(), again_in_s=memory.not_before_s - now_s)
         stage = self._progress.stage
         if stage is Stage.UNDER_WAY and self._waited_s() < CONFIRMED_WITHIN_S:
             return self._wait()
@@ -197,6 +202,14 @@ class _Case:
             # A resize of a container that is just starting can get lost (kubernetes/kubernetes#138760).
             return self._say(Phase.PENDING, Reason.NOT_RUNNING, f"waiting for {', '.join(sleeping)} to run")
         return self._verdict(Action.RESIZE, resize=changes)
+
+    def _say_refused(self) -> Verdict:
+        """What the API server has said to this, or to something like it: also to a new decision that has to wait."""
+        memory = self._memory
+        status = refusal_status(self._seen, memory, self._at)
+        if status is None:
+            return self._verdict()
+        return self._verdict(status=status, announcements=statuses.announcements(self._old, status))
 
     def _wait(self) -> Verdict:
         """The kubelet is at it: say so if it takes long, and what it says if it cannot."""
@@ -241,7 +254,7 @@ class _Case:
         if verdict.status is not None and not self._is_stable():
             rest_s = STABLE_S - (self._at.now_s - (self._memory.done_at_s or self._at.now_s))
             return self._verdict(again_in_s=max(rest_s, 0.01))
-        return replace(verdict, memory=replace(verdict.memory, refused=None, refusals=0, not_before_s=0.0))
+        return verdict
 
     # ---- parts ---------------------------------------------------------------------------------------------
 
@@ -377,6 +390,17 @@ def status_after(
         is_applied=phase is Phase.APPLIED and (old.phase != phase or old.containers != containers),
     )
     return None if status == old else status
+
+
+def refusal_status(seen: Seen, memory: Memory, at: Instant) -> AllocationStatus | None:
+    """Say the status after a refusal; None: it stands there already, or it is not worth telling yet."""
+    refused = memory.refused
+    if refused is None or refused is Outcome.CONFLICT:
+        return None
+    if refused is Outcome.RETRY and memory.refusals < TOLD_AFTER:
+        return None
+    phase = Phase.PENDING if refused is Outcome.RETRY else Phase.FAILED
+    return status_after(seen, memory, at, phase, refused.value, memory.refusal, seen.allocation.status.containers)
 
 
 def replace_request(cpu: ContainerCpu, request_milli: int | None) -> ContainerCpu:

@@ -90,7 +90,11 @@ def announcements(old: AllocationStatus, new: AllocationStatus) -> tuple[Announc
 
 
 def apply_body(allocation: PodAllocation, status: AllocationStatus) -> dict[str, Any]:
-    """Write the body of a server-side apply on the status subresource; the uid keeps it from a successor."""
+    """Write the body of a server-side apply on the status subresource.
+
+    The uid keeps it from a successor. The resourceVersion refuses it once anybody has written since it was decided:
+    one that was held up on its way must not undo what another leader has said.
+    """
     return {
         "apiVersion": f"{names.GROUP}/{names.VERSION}",
         "kind": names.KIND,
@@ -98,6 +102,7 @@ def apply_body(allocation: PodAllocation, status: AllocationStatus) -> dict[str,
             "name": allocation.metadata.name,
             "namespace": allocation.metadata.namespace,
             "uid": allocation.metadata.uid,
+            "resourceVersion": allocation.metadata.resource_version,
         },
         "status": to_builtins(structs.replace(status, conditions=()))
         | {"conditions": [_as_json(one) for one in status.conditions]},

@@ -236,6 +236,9 @@ class Worker:
         allocation, status = seen.allocation, verdict.status
         if status is None or not self._may_act(key):
             return False
+        # What the cache had when this was decided: by now it may have a newer decision, which must not be covered.
+        written = self._written.get(key)
+        base = allocation.metadata.resource_version if written is None else written[0]
         try:
             answer = self._api.apply(
                 names.allocations_path(key[0], allocation.metadata.name, "status"),
@@ -244,12 +247,13 @@ class Worker:
                 timeout_s=WRITE_TIMEOUT_S,
             )
         except ApiRefused as err:
-            if err.code in {404, 409}:  # deleted, or made again: its own event follows
+            if err.code == 404:  # its own event follows
+                return False
+            if err.code == 409:  # decided anew, deleted or made again meanwhile: an event says which
+                self._queue.add_after(key, BEHIND_S)
                 return False
             raise
-        cached = self._views.allocations.get(key)
-        if cached is not None:
-            self._written[key] = cached.metadata.resource_version, msgspec.json.decode(answer, type=PodAllocation)
+        self._written[key] = base, msgspec.json.decode(answer, type=PodAllocation)
         return True
 
     def _delete(self, key: Key, seen: Seen) -> bool:
