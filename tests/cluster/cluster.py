@@ -6,7 +6,6 @@ API server's pod proxy; there is no DNS and no way from node to node.
 """
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +18,10 @@ from cluster.node import Node
 from cluster.pki import SERVICE_ADDRESS
 from cluster.pods import Pods
 from cluster.polling import poll_until
+from cluster.relays import start_relay
 
 READY_WITHIN_S = 60
 GONE_WITHIN_S = 30
-HERE = Path(__file__).parent
 
 
 def missing() -> str | None:
@@ -49,7 +48,7 @@ class Cluster(ControlPlane):
         """
         self._wanted_nodes, self._kubelet = nodes, kubelet or {}
         self.nodes: dict[str, Node] = {}
-        self._relays: list[Daemon] = []
+        self.api_relays: dict[str, Daemon] = {}
         self.pods = Pods(self, self.nodes)
         super().__init__(programs.NEWEST, apiserver_flags=apiserver_flags)
 
@@ -64,22 +63,9 @@ class Cluster(ControlPlane):
         for joining in self.nodes.values():
             joining.start_containerd()
             joining.import_image(images)
-        self._start_relay(
-            {
-                "egress": {
-                    "socket": str(self._egress_socket),
-                    "networks": {
-                        network: joining.netns
-                        for joining in self.nodes.values()
-                        for network in (joining.pod_network, f"{joining.address}/32")
-                    },
-                }
-            }
-        )
-        # One for each node, so that a test can cut one off and leave the others alone.
-        self.api_relays = {
-            name: self._start_relay(self._service(joining, 443, 6443)) for name, joining in self.nodes.items()
-        }
+            # One relay for each node, so that a test can cut one off and leave the others alone.
+            self.api_relays[joining.name] = joining.carry(443, (self.address, 6443))
+        self._let_in()
         self._wait_for_api()
         self.controllers.start()
         self.scheduler.start()
@@ -132,14 +118,16 @@ class Cluster(ControlPlane):
         )
 
     def _daemons(self) -> list[Daemon]:
-        more = [daemon for name in ("controllers", "scheduler") if (daemon := getattr(self, name, None)) is not None]
-        return [*super()._daemons(), *more, *self._relays]
+        more = [
+            daemon
+            for name in ("controllers", "scheduler", "_egress")
+            if (daemon := getattr(self, name, None)) is not None
+        ]
+        return [*super()._daemons(), *more]
 
     def close(self) -> None:
         for ending in self.nodes.values():
             ending.stop()
-        for daemon in self._relays:
-            daemon.kill()
         super().close()
 
     @contextmanager
@@ -182,7 +170,7 @@ class Cluster(ControlPlane):
     def expose(self, port: int, *, at: int | None = None) -> str:
         """Let pods reach a port of 127.0.0.1 of this machine; returns the address and port that they ask for."""
         for having in self.nodes.values():
-            self._start_relay(self._service(having, at or port, port, address="127.0.0.1"))
+            having.carry(at or port, ("127.0.0.1", port))
         return f"{SERVICE_ADDRESS}:{at or port}"
 
     def stop_kubelet(self, name: str) -> None:
@@ -210,13 +198,11 @@ class Cluster(ControlPlane):
         self.stop_kubelet(name)
         self.start_kubelet(name)
 
-    def _service(self, having: Node, port: int, target_port: int, *, address: str | None = None) -> dict[str, Any]:
-        connect = [address or self.address, target_port]
-        return {"services": [{"netns": having.netns, "listen": [SERVICE_ADDRESS, port], "connect": connect}]}
-
-    def _start_relay(self, wanted: dict[str, Any]) -> Daemon:
-        log = self.instance.directory / "relay.log"
-        relay = Daemon("a relay", [sys.executable, "-IS", HERE / "relay.py", json.dumps(wanted)], log)
-        self._relays.append(relay)
-        relay.start()
-        return relay
+    def _let_in(self) -> None:
+        """Carry what the API server asks of kubelets and pods into their networks."""
+        networks = {network: node.way_in for node in self.nodes.values() for network in node.networks}
+        if hasattr(self, "_egress"):
+            self._egress.kill()
+            self._egress_socket.unlink()
+        wanted = {"egress": {"listen": str(self._egress_socket), "networks": networks}}
+        self._egress = start_relay("of the API server", wanted, self.instance.directory / "egress.log")

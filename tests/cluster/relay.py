@@ -4,8 +4,9 @@ A node has a network namespace to itself, without any link to the outside. A soc
 was made in, whoever uses it later; so one process with sockets in several namespaces is all the wiring there is.
 
 The JSON has `services` ({netns, listen: [address, port], connect: [address, port]}: from inside a node to this
-machine) and `egress` ({socket, networks: {"10.64.1.0/24": netns, ...}}: from the API server to kubelets and pods, by
-HTTP CONNECT over a Unix socket, as an egress selector asks).
+machine) and `egress`, for what API servers ask of an egress selector: HTTP CONNECT at `listen`, which is the path of a
+Unix socket or an address and port, to one of `networks`: {"10.64.1.0/24": {"netns": …} or {"proxy": [address, port]}}.
+A network namespace is given as its file below /proc.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def a_socket(netns: str) -> socket.socket:
-    """A TCP socket that lives in this network namespace, given as a file of /proc."""
+    """A TCP socket that lives in this network namespace."""
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
     there = os.open(netns, os.O_RDONLY)
     try:
@@ -62,26 +63,35 @@ async def serve_service(netns: str, listen: list, connect: list) -> None:
     await asyncio.start_server(on_connection, sock=listening, backlog=512)
 
 
-async def serve_egress(path: str, networks: dict[str, str]) -> None:
-    by_network = {ipaddress.ip_network(network): netns for network, netns in networks.items()}
+async def serve_egress(listen: str | list, networks: dict[str, dict]) -> None:
+    by_network = {ipaddress.ip_network(network): way for network, way in networks.items()}
 
     async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         host, _, port = head.split()[1].decode().rpartition(":")
         try:
             address = ipaddress.ip_address(host)
-            netns = next(netns for network, netns in by_network.items() if address in network)
-            there = a_socket(netns)
-            await asyncio.get_running_loop().sock_connect(there, (host, int(port)))
+            way = next(way for network, way in by_network.items() if address in network)
+            if "proxy" in way:
+                there = await asyncio.open_connection(*way["proxy"])
+                # It answers for itself.
+                there[1].write(head)
+            else:
+                inside = a_socket(way["netns"])
+                await asyncio.get_running_loop().sock_connect(inside, (host, int(port)))
+                there = await asyncio.open_connection(sock=inside)
+                writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         except (OSError, ValueError, StopIteration) as err:
             writer.write(f"HTTP/1.1 502 {str(err) or 'no such network'}\r\nContent-Length: 0\r\n\r\n".encode())
             await writer.drain()
             writer.close()
         else:
-            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-            await join(reader, writer, *(await asyncio.open_connection(sock=there)))
+            await join(reader, writer, *there)
 
-    await asyncio.start_unix_server(on_connection, path)
+    if isinstance(listen, str):
+        await asyncio.start_unix_server(on_connection, listen)
+    else:
+        await asyncio.start_server(on_connection, *listen)
 
 
 async def join(
@@ -114,7 +124,7 @@ async def main() -> None:
     for service in wanted.get("services", ()):
         await serve_service(service["netns"], service["listen"], service["connect"])
     if egress := wanted.get("egress"):
-        await serve_egress(egress["socket"], egress["networks"])
+        await serve_egress(egress["listen"], egress["networks"])
     await asyncio.Event().wait()
 
 
