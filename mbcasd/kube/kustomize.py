@@ -61,7 +61,8 @@ def _build(directory: Path, objects: list[Object]) -> list[Object]:
             except (KeyError, TypeError, AttributeError) as err:
                 raise ConfigError(f"{path}: {key} has an entry that is not understood: {entry!r}") from err
             except ConfigError as err:
-                raise err if str(err).startswith(str(path.anchor)) else ConfigError(f"{path}: {key}: {err}") from err
+                # What a file further in has to say about itself needs no other.
+                raise err if str(directory) in str(err) else ConfigError(f"{path}: {key}: {err}") from err
     return objects
 
 
