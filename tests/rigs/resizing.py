@@ -1,5 +1,6 @@
 """A pod, its PodAllocation, and a world of values in which verdicts are carried out without any cluster."""
 
+import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -122,12 +123,16 @@ class World:
     bounds: CpuBounds = NO_BOUNDS
     now_s: float = 1000.0
     memory: Memory = field(default_factory=Memory)
-    authors: dict[str, str] = field(default_factory=dict)  # container → who set its limit last
+    limit_authors: dict[str, str] = field(default_factory=dict)  # container → who set its limit last
+    request_authors: dict[str, str] = field(default_factory=dict)
     refuses: Outcome | None = None
     announced: list[Announcement] = field(default_factory=list)
     incidents: list[Incident] = field(default_factory=list)
     patches: list[dict[str, Any]] = field(default_factory=list)
     statuses_written: int = 0
+
+    def __post_init__(self) -> None:
+        self.pod = copy.deepcopy(self.pod)  # it is changed in place; another world may have been given the same
 
     def look(self) -> Verdict:
         """Decide once and carry it out."""
@@ -139,7 +144,7 @@ class World:
         self._note(verdict)
         if verdict.action is Action.ASK_AUTHORS:
             assert self.pod is not None
-            asked = Authors(self.pod["metadata"]["generation"], self.authors, self.authors)
+            asked = Authors(self.pod["metadata"]["generation"], self.limit_authors, self.request_authors)
             self.memory = replace(verdict.memory, authors=asked)
             return self.look()
         if verdict.action is Action.RESIZE:
@@ -177,11 +182,14 @@ class World:
             if container["name"] in values:
                 limit, request = values[container["name"]]
                 resources = {kind: dict(given) for kind, given in container["resources"].items()}
+                if resources["limits"].get("cpu") != f"{limit}m":  # who sets the same again does not count
+                    self.limit_authors[container["name"]] = by
                 resources["limits"]["cpu"] = f"{limit}m"
                 if request is not None:
+                    if resources["requests"].get("cpu") != f"{request}m":
+                        self.request_authors[container["name"]] = by
                     resources["requests"]["cpu"] = f"{request}m"
                 container["resources"] = resources
-                self.authors[container["name"]] = by
         after = msgspec.convert(self.pod, ResizablePod)
         assert qos_class(after, {}) == before.status.qos_class
         for now in containers_of(after).values():

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mbcasd.kube.controlling.authors import NOBODY
 from mbcasd.kube.controlling.pods import ContainerNow
 from mbcasd.kube.controlling.verdict import Memory
-from mbcasd.kube.objects import PodAllocation
+from mbcasd.kube.objects import ContainerCpu, PodAllocation
 
 
 class Stranger(NamedTuple):
@@ -31,6 +31,7 @@ class Judgement(NamedTuple):
     """What is known of the values in a pod."""
 
     strangers: tuple[Stranger, ...]
+    requests: frozenset[str]  # containers whose request MBCAS sets or has set; the others' are their owners' alone
     must_ask: bool  # a value is there that nobody expects, and who set it is not known yet
 
 
@@ -53,31 +54,46 @@ def judge(
     """
     authors = memory.authors if memory.authors is not None and memory.authors.generation == generation else None
     strangers: list[Stranger] = []
+    requests: set[str] = set()
     must_ask = False
-    explained = (*allocation.status.containers, *memory.patched, *(() if giving_back else allocation.spec.containers))
     for owner in allocation.spec.original:
         now = containers.get(owner.name)
         if now is None:
             continue
-        known = [owner, *(cpu for cpu in explained if cpu.name == owner.name)]
-        if now.limit_milli not in {cpu.limit_milli for cpu in known}:
-            if authors is None:
-                must_ask = True
-            elif not authors.limit_is_ours(now.name):
-                strangers.append(Stranger(now.name, "limit", now.limit_milli, authors.limits.get(now.name, NOBODY)))
-        if sets_request(allocation, memory, now.name) and now.request_milli not in {cpu.request_milli for cpu in known}:
-            if authors is None:
-                must_ask = True
-            elif not authors.request_is_ours(now.name):
-                strangers.append(
-                    Stranger(now.name, "request", now.request_milli, authors.requests.get(now.name, NOBODY))
-                )
-    return Judgement(tuple(strangers), must_ask)
+        explained = _explained(allocation, memory, owner, giving_back=giving_back)
+        moves_request = any(cpu.request_milli is not None for cpu in _mentions(allocation, memory, owner.name))
+        if moves_request:
+            requests.add(owner.name)
+        limit_is_known = now.limit_milli in {cpu.limit_milli for cpu in explained}
+        request_is_known = now.request_milli in {
+            cpu.request_milli for cpu in (explained if moves_request else (owner,))
+        }
+        if limit_is_known and request_is_known:
+            continue
+        if authors is None:
+            must_ask = True
+            continue
+        if not limit_is_known and not authors.limit_is_ours(owner.name):
+            strangers.append(Stranger(owner.name, "limit", now.limit_milli, authors.limits.get(owner.name, NOBODY)))
+        if not request_is_known and authors.request_is_ours(owner.name):
+            requests.add(owner.name)
+        elif not request_is_known and moves_request:
+            strangers.append(
+                Stranger(owner.name, "request", now.request_milli, authors.requests.get(owner.name, NOBODY))
+            )
+    return Judgement(tuple(strangers), frozenset(requests), must_ask)
 
 
-def sets_request(allocation: PodAllocation, memory: Memory, container: str) -> bool:
-    """Whether MBCAS sets, or has set, this container's request; else it is the owner's alone, whatever it is."""
-    return any(
-        cpu.name == container and cpu.request_milli is not None
-        for cpu in (*allocation.spec.containers, *allocation.status.containers, *memory.patched)
-    )
+def _explained(
+    allocation: PodAllocation, memory: Memory, owner: ContainerCpu, *, giving_back: bool
+) -> tuple[ContainerCpu, ...]:
+    """The values that a container may have without anybody else having set them."""
+    wishes = () if giving_back else allocation.spec.containers
+    ours = (cpu for cpu in (*allocation.status.containers, *memory.patched, *wishes) if cpu.name == owner.name)
+    return (owner, *ours)
+
+
+def _mentions(allocation: PodAllocation, memory: Memory, container: str) -> tuple[ContainerCpu, ...]:
+    """All that was decided, confirmed or asked for this container."""
+    everything = (*allocation.spec.containers, *allocation.status.containers, *memory.patched)
+    return tuple(cpu for cpu in everything if cpu.name == container)

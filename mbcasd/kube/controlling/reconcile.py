@@ -7,7 +7,7 @@ A verdict is at most one resize; what came of it is seen in the pod, by whoever 
 from dataclasses import replace
 
 from mbcasd.kube.controlling import goals, statuses
-from mbcasd.kube.controlling.judging import Stranger, judge, sets_request
+from mbcasd.kube.controlling.judging import Stranger, judge
 from mbcasd.kube.controlling.outcomes import UNTIL_DECIDED_ANEW, Outcome
 from mbcasd.kube.controlling.pods import ContainerNow, ResizablePod, containers_of
 from mbcasd.kube.controlling.progress import Stage, progress_of
@@ -83,6 +83,7 @@ class _Case:
         self._progress = progress_of(pod, {cpu.name for cpu in self._spec.original})
         self._incidents: list[Incident] = []
         self._memory = self._observe(memory)
+        self._moved_requests: frozenset[str] = frozenset()  # until judged
 
     def verdict(self) -> Verdict:
         giving_back = self._spec.released or self._spec.recommend_only
@@ -93,6 +94,7 @@ class _Case:
             self._memory,
             giving_back=giving_back,
         )
+        self._moved_requests = found.requests
         if found.must_ask:
             return self._verdict(Action.ASK_AUTHORS)
         if found.strangers:
@@ -145,7 +147,7 @@ class _Case:
             ContainerCpu(
                 name=cpu.name,
                 limit_milli=cpu.limit_milli,
-                request_milli=cpu.request_milli if sets_request(self._allocation, self._memory, cpu.name) else None,
+                request_milli=cpu.request_milli if cpu.name in self._moved_requests else None,
             )
             for cpu in self._spec.original
             if cpu.name in self._containers
@@ -284,7 +286,7 @@ class _Case:
 
     def _with_owners_request(self, cpu: ContainerCpu) -> ContainerCpu:
         """Where requests were moved and are to be kept again, the owner's comes back."""
-        if cpu.request_milli is not None or not sets_request(self._allocation, self._memory, cpu.name):
+        if cpu.request_milli is not None or cpu.name not in self._moved_requests:
             return cpu
         owner = next((one for one in self._spec.original if one.name == cpu.name), None)
         return cpu if owner is None else replace_request(cpu, owner.request_milli)
@@ -313,7 +315,7 @@ class _Case:
             ContainerCpu(
                 name=now.name,
                 limit_milli=now.limit_milli or 0,
-                request_milli=now.request_milli if sets_request(self._allocation, self._memory, now.name) else None,
+                request_milli=now.request_milli if now.name in self._moved_requests else None,
             )
             for cpu in self._spec.containers
             if (now := self._containers.get(cpu.name)) is not None

@@ -550,7 +550,6 @@ def test_what_a_killed_leader_had_set_is_recognised_by_the_servers_record() -> N
 def test_an_owner_who_moves_a_kept_request_is_no_stranger() -> None:
     world = a_moved_world()
     world.set({"app": (300, 150)}, by="kubectl-edit")
-    world.set({"app": (300, None)}, by="mbcas-controller")
     world.kubelet()
     world.decide(cpu(350))
 
@@ -605,7 +604,6 @@ def test_released_gives_requests_back_only_where_they_were_moved() -> None:
 
     kept = a_moved_world()
     kept.set({"app": (300, 150)}, by="kubectl-edit")
-    kept.set({"app": (300, None)}, by="mbcas-controller")
     kept.kubelet()
     kept.decide(released=True)
     kept.settle()
@@ -756,7 +754,7 @@ def test_a_container_that_a_resize_would_restart_is_left_alone() -> None:
 
 def test_a_container_without_a_limit_is_not_given_one() -> None:
     world = World(pod=a_pod_json(a_container(limit=None)), allocation=an_allocation())
-    world.authors["app"] = "mbcas-controller"
+    world.limit_authors["app"] = "mbcas-controller"
 
     world.settle()
 
