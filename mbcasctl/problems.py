@@ -29,6 +29,7 @@ class Problems:
 
     markets: tuple[Market, ...]
     batch: bool  # written as a list, so the answer is one too, whatever its length
+    titles: tuple[str, ...] = ()  # what to call each; empty: they have no names
 
 
 def load(path: str) -> Problems:

@@ -38,11 +38,16 @@ def pyinstaller(*, onefile: bool) -> None:
         sys.exit(f"{done.stdout}{done.stderr}PyInstaller failed; see above")
 
 
-def mbcasd_beside(program: Path, name: str) -> None:
-    """Let the daemon be the same executable under its own name."""
-    link = program.with_name(name)
-    link.unlink(missing_ok=True)
-    link.symlink_to(program.name)
+# The same executable under other names: the daemon, and the plugin that kubectl finds by its name.
+OTHER_NAMES = ("mbcasd", "kubectl-mbcas")
+
+
+def other_names_beside(program: Path) -> None:
+    """Let the other programs be links to the one executable."""
+    for name in OTHER_NAMES:
+        link = program.with_name(name)
+        link.unlink(missing_ok=True)
+        link.symlink_to(program.name)
 
 
 def megabytes(path: Path) -> float:
@@ -59,14 +64,14 @@ def main() -> None:
 
     shutil.rmtree(DIST / "mbcas", ignore_errors=True)
     pyinstaller(onefile=False)
-    mbcasd_beside(DIST / "mbcas" / "mbcasctl", "mbcasd")
+    other_names_beside(DIST / "mbcas" / "mbcasctl")
     print(f"dist/mbcas/: mbcasctl and mbcasd, {megabytes(DIST / 'mbcas'):.1f} MB")
     if options.onefile:
         pyinstaller(onefile=True)
         folder = DIST / "mbcas-onefile"
         folder.mkdir(exist_ok=True)
         shutil.move(DIST / "mbcas.single", folder / "mbcasctl")
-        mbcasd_beside(folder / "mbcasctl", "mbcasd")
+        other_names_beside(folder / "mbcasctl")
         print(f"dist/mbcas-onefile/: the same as one file, {megabytes(folder):.1f} MB")
 
 

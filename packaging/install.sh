@@ -14,7 +14,7 @@ unit=$root/etc/systemd/system/mbcasd.service
 
 remove() {
     rm -rf "$lib"
-    rm -f "$bin/mbcasd" "$bin/mbcasctl" "$unit" \
+    rm -f "$bin/mbcasd" "$bin/mbcasctl" "$bin/kubectl-mbcas" "$unit" \
         "$share/bash-completion/completions/mbcasctl" "$share/zsh/site-functions/_mbcasctl" \
         "$share/fish/vendor_completions.d/mbcasctl.fish"
 }
@@ -34,11 +34,11 @@ fi
 remove
 mkdir -p "$(dirname "$lib")" "$bin"
 cp -R "$here/dist/mbcas" "$lib"
-for program in mbcasd mbcasctl; do
+for program in mbcasd mbcasctl kubectl-mbcas; do
     ln -s "$prefix/lib/mbcas/$program" "$bin/$program"
 done
 install -D -m 644 "$here/completions/mbcasctl.bash" "$share/bash-completion/completions/mbcasctl"
 install -D -m 644 "$here/completions/_mbcasctl" "$share/zsh/site-functions/_mbcasctl"
 install -D -m 644 "$here/completions/mbcasctl.fish" "$share/fish/vendor_completions.d/mbcasctl.fish"
 install -D -m 644 "$here/packaging/systemd/mbcasd.service" "$unit"
-echo "Installed: $prefix/bin/mbcasd and mbcasctl. Next: systemctl daemon-reload && systemctl enable --now mbcasd"
+echo "Installed: $prefix/bin/mbcasd, mbcasctl and kubectl-mbcas. Next: systemctl daemon-reload && systemctl enable --now mbcasd"

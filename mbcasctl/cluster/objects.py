@@ -162,6 +162,13 @@ class Lease(Struct, frozen=True, kw_only=True, rename="camel"):
     spec: LeaseSpec = field(default_factory=LeaseSpec)
 
 
+class EventSeries(Struct, frozen=True, kw_only=True, rename="camel"):
+    """How often something happened again."""
+
+    count: int = 1
+    last_observed_time: str | None = None
+
+
 class Event(Struct, frozen=True, kw_only=True, rename="camel"):
     """Something that happened, of events.k8s.io/v1."""
 
@@ -171,9 +178,8 @@ class Event(Struct, frozen=True, kw_only=True, rename="camel"):
     type: str = ""
     event_time: str | None = None
     deprecated_last_timestamp: str | None = None
-    deprecated_count: int | None = None
+    series: EventSeries | None = None
     reporting_controller: str = ""
-    regarding: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Generic(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from mbcasctl.cluster.options import ClusterOptions, ContextOption, KubeconfigOption, NamespaceOption
 from mbcasctl.session import OutputFormat, OutputOption
 from mbcasctl.sources import DEFAULT_RECORD
 from mbcasctl.sources.names import complete_workload
@@ -53,19 +54,30 @@ def explain(
     since: Annotated[
         str, typer.Option("--since", metavar="DURATION", help="How much of the past to compare over.")
     ] = "10m",
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+    namespace: NamespaceOption = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Say why a workload has this limit: what was seen, estimated, asked, given and done.
 
-    Asks the daemon on this host and its record; --record FILE explains from a record alone, or with --socket or --url
+    On a cluster (with --kubeconfig, --context or --namespace, or without any option where no daemon runs on this host
+    and you have a kubeconfig) WORKLOAD is a pod or pod:container: its agent is asked, and its PodAllocation and
+    events are told.
+
+    On a host, asks the daemon and its record; --record FILE explains from a record alone, or with --socket or --url
     names the record of that daemon. What other policies would have led to is played over the recorded use.
     """
     from mbcasctl.explaining import explanation, names
-    from mbcasctl.sources import open_source
+    from mbcasctl.sources import means_cluster, open_source
     from mbcasd.accounting.reading import RecordReader
     from mbcasd.model.identity import WorkloadId
 
     policies, since_s = _policies(versus), _duration_s(since)
+    cluster = ClusterOptions(kubeconfig, context, namespace)
+    if means_cluster(cluster, socket, url, record):
+        _on_cluster(workload, cluster, output)
+        return
     live = socket is not None or url is not None
     source = open_source(socket, url, None if live else record)
     snapshot = source.snapshot()
@@ -90,6 +102,23 @@ def explain(
         missing=background.missing,
     )
     _print(found, output)
+
+
+def _on_cluster(workload: str, options: ClusterOptions, output: OutputFormat) -> None:
+    import shutil
+
+    from mbcasctl.cluster.explaining import explain_on
+    from mbcasctl.cluster.reach import connect
+    from mbcasctl.session import console, print_data
+    from mbcasctl.terminal import ansi
+    from mbcasctl.views import cluster_explain as view
+
+    found = explain_on(connect(options), workload, options.namespace)
+    if output in {OutputFormat.JSON, OutputFormat.YAML}:
+        print_data(view.as_data(found), output)
+        return
+    width = shutil.get_terminal_size((80, 24)).columns if output is OutputFormat.TABLE else 200
+    console().print(view.as_text(found, width, ansi.glyphs()), soft_wrap=True)
 
 
 def _print(found: "Explanation", output: OutputFormat) -> None:

@@ -57,6 +57,14 @@ _ESTABLISHED_WITHIN_S = 30.0
 _POLL_S = 0.05
 
 
+class _Group(msgspec.Struct):
+    name: str
+
+
+class _Groups(msgspec.Struct):
+    groups: tuple[_Group, ...] = ()
+
+
 class Change(Enum):
     """What an apply or a removal did to one object, or would do in a dry run."""
 
@@ -186,9 +194,11 @@ class Installer:
         return _changed(thing, Change.REMOVED)
 
     def left(self) -> list[str]:
-        """What still carries MBCAS's label, as people call it; the deleted go by and by."""
+        """What is still there of MBCAS, as people call it; the deleted go by and by, their kinds last."""
         self.kinds.forget()
-        return [label(thing) for _, thing in self.labelled()]
+        found = [label(thing) for _, thing in self.labelled()]
+        groups = msgspec.json.decode(self._api.get("/apis"), type=_Groups).groups
+        return found + [f"the API group {group.name}" for group in groups if group.name == names.GROUP]
 
     def read(self, path: str) -> dict[str, Any] | None:
         """One object as plain data; None: it does not exist."""
