@@ -5,7 +5,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mbcasd.configfile import aliases
-from mbcasd.configfile.keys import KEYS, NOT_IN_FORCE_YET, ROLE_DEFAULTS, SECTIONS, WORKLOAD, WORKLOAD_KEYS, Key
+from mbcasd.configfile.keys import (
+    KEYS,
+    NOT_IN_FORCE_YET,
+    ONLY_ON_KUBERNETES,
+    ROLE_DEFAULTS,
+    SECTIONS,
+    WORKLOAD,
+    WORKLOAD_KEYS,
+    Key,
+)
 from mbcasd.configfile.loading import DEFAULT, LoadedSettings
 from mbcasd.settings import Settings, WorkloadRule
 
@@ -87,6 +96,8 @@ def explanation(key: Key) -> str:
         lines.append(f"  environment  {key.variable}")
     if key.dotted in NOT_IN_FORCE_YET:
         lines.append("  in force     not yet: this version reads it and does nothing with it")
+    if key.dotted in ONLY_ON_KUBERNETES:
+        lines.append("  in force     on Kubernetes; on a plain host it means nothing")
     if flat:
         lines.append(f"  also as      {flat}")
     return "\n".join(lines)

@@ -286,15 +286,20 @@ BY_DOTTED = {key.dotted: key for key in (*KEYS, *WORKLOAD_KEYS)}
 SECTIONS = tuple(dict.fromkeys(key.section for key in KEYS))
 WORKLOAD = "workload"
 
-# Read and checked, but nothing acts on them yet; whoever changes one is told so. On a plain host the same is true of
-# what only concerns Kubernetes.
+# Read and checked, but nothing acts on them yet; whoever changes one is told so.
 NOT_IN_FORCE_YET = frozenset(
     {
-        "market.credits",
-        "resize.request_policy", "resize.skip_guaranteed", "selection.opt_in", "selection.namespaces",
-        "selection.labels", "selection.excluded_classes", "learning.enabled", "learning.kind",
+        "market.credits", "learning.enabled", "learning.kind",
         "learning.learning_rate", "learning.discount", "learning.exploration", "learning.target_min",
         "learning.target_max", "coalition.enabled", "coalition.source", "coalition.max_size",
+    }
+)  # fmt: skip
+
+# What means nothing on a plain host.
+ONLY_ON_KUBERNETES = frozenset(
+    {
+        "resize.request_policy", "resize.skip_guaranteed", "selection.opt_in", "selection.namespaces",
+        "selection.labels", "selection.excluded_classes",
     }
 )  # fmt: skip
 

@@ -5,7 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mbcasd.configfile import aliases, judging, reading
-from mbcasd.configfile.keys import BY_DOTTED, KEYS, NOT_IN_FORCE_YET, ROLE_DEFAULTS, SECTIONS, WORKLOAD, WORKLOAD_KEYS
+from mbcasd.configfile.keys import (
+    BY_DOTTED,
+    KEYS,
+    NOT_IN_FORCE_YET,
+    ONLY_ON_KUBERNETES,
+    ROLE_DEFAULTS,
+    SECTIONS,
+    WORKLOAD,
+    WORKLOAD_KEYS,
+)
 from mbcasd.configfile.reading import Entry
 from mbcasd.errors import ConfigError
 from mbcasd.settings import Settings, WorkloadRule
@@ -20,13 +29,16 @@ class LoadedSettings:
     settings: Settings
     sources: Mapping[str, str]  # dotted key → "default", "mbcasd.toml, line 7", "MBCAS_MARKET_OVERCOMMIT", "flag"
 
-    def without_effect(self) -> list[str]:
-        """One line for each setting that was changed, but does nothing in this version."""
+    def without_effect(self, *, on_kubernetes: bool = True) -> list[str]:
+        """One line for each setting that was changed, but does nothing in this version, or on a plain host."""
         defaults = Settings()
+        idle = dict.fromkeys(NOT_IN_FORCE_YET, "in this version")
+        if not on_kubernetes:
+            idle |= dict.fromkeys(ONLY_ON_KUBERNETES, "on a plain host")
         return [
-            f"{self.sources[key.dotted]}: {key.dotted} has no effect in this version"
+            f"{self.sources[key.dotted]}: {key.dotted} has no effect {idle[key.dotted]}"
             for key in KEYS
-            if key.dotted in NOT_IN_FORCE_YET and key.of(self.settings) != key.of(defaults)
+            if key.dotted in idle and key.of(self.settings) != key.of(defaults)
         ]
 
 

@@ -170,7 +170,7 @@ class _Daemon:
 
     def _load(self) -> Settings:
         loaded = configfile.load(self._options.config, self._environ, {})
-        for note in loaded.without_effect():
+        for note in loaded.without_effect(on_kubernetes=False):
             log.warning("%s", note)
         return loaded.settings
 
