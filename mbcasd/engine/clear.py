@@ -48,6 +48,7 @@ def clear_market(state: EngineState, now_s: float, trigger: str, *, lower_all: b
     config = state.config
     bound_milli = config.settings.market.overcommit * state.capacity.capacity_milli
     entries: list[_Entry] = []
+    changed_at_s = _changed_at_s(state)
     out_of_market_milli = 0.0
     held_by: dict[WorkloadId, HeldBy] = {}
     for name, track in sorted(state.tracks.items()):
@@ -64,7 +65,7 @@ def clear_market(state: EngineState, now_s: float, trigger: str, *, lower_all: b
             guarded_milli = throttling.least_need_milli(track.guarded, config.settings.guardrail, now_s)
             need_milli = max(wants_milli, guarded_milli)
             held = need_milli > wants_milli
-            entries.append(_Entry(name, track, need_milli, held, _window(track, config, now_s)))
+            entries.append(_Entry(name, track, need_milli, held, _window(track, changed_at_s[name[:2]], config, now_s)))
         else:
             # Never sampled: nothing is known of it, so it keeps what it has.
             held_by[name] = HeldBy.NEED
@@ -108,13 +109,28 @@ def _effective_milli(track: Track) -> float:
     return max(track.situation.limit_milli, track.pending.to_milli)
 
 
-def _window(track: Track, config: EngineConfig, now_s: float) -> Window:
+def _changed_at_s(state: EngineState) -> dict[tuple[str, ...], float]:
+    """When each pod was last changed, by namespace and name: its containers are resized together, and cool together.
+
+    On a host a name has but one workload.
+    """
+    latest: dict[tuple[str, ...], float] = {}
+    for name, track in state.tracks.items():
+        pod = name[:2]
+        if track.changed_at_s > latest.get(pod, -inf):
+            latest[pod] = track.changed_at_s
+        else:
+            latest.setdefault(pod, -inf)
+    return latest
+
+
+def _window(track: Track, changed_at_s: float, config: EngineConfig, now_s: float) -> Window:
     resize, loops = config.settings.resize, config.settings.loops
     in_grace = not track.known_from_start and now_s - track.appeared_at_s < loops.startup_grace_period_s
     return window(
         track.situation.limit_milli,
         resize,
-        may_lower=not in_grace and now_s - track.changed_at_s >= resize.cooldown_s - EARLY_S,
+        may_lower=not in_grace and now_s - changed_at_s >= resize.cooldown_s - EARLY_S,
         may_raise=now_s - track.raised_at_s >= resize.raise_gap_s - EARLY_S,
     )
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -39,7 +40,7 @@ from mbcasd.model.snapshot import NodeSnapshot
 from mbcasd.roles.collector import calm_the_collector
 from mbcasd.roles.node_pods import NodePods
 from mbcasd.roles.notify import ServiceManager
-from mbcasd.roles.settings_file import SettingsFile
+from mbcasd.roles.settingsfile import SettingsFile
 from mbcasd.sensing.capacity import NodeReader
 from mbcasd.sensing.tree import CgroupTree
 from mbcasd.serving.server import Routes, Server
@@ -49,6 +50,9 @@ log = logging.getLogger(__name__)
 
 # A loop that has not passed for so long is not healthy.
 STUCK_AFTER_S = 10.0
+
+# From the quota in the cgroup to the controller's knowing that it is there, at most as a rule.
+CONFIRMATION_LAG_S = 1.0
 
 # A list of what is wrong is for people: so many lines of one kind.
 PROBLEMS_AT_MOST = 10
@@ -83,7 +87,8 @@ class _Daemon:
         self._clock = SystemClock()
         self._manager = ServiceManager(environ)
         self._run_mode = RunMode(options.mode)
-        self._file = SettingsFile(options.config, environ, "agent")
+        self._events: Events | None = None
+        self._file = SettingsFile(options.config, environ, "agent", on_refused=self._tell)
         self._node = options.node_name or environ.get("NODE_NAME") or socket.gethostname().lower()
         self._tree = CgroupTree.detect(below=options.cgroup_mount)
         self._kubepods = self._tree.resolve(options.kubepods) if options.kubepods else None
@@ -119,7 +124,6 @@ class _Daemon:
         self._allocator = Allocator(self._writer, self._sensors.limit_of, self._clock)
         self._looked_at: NodeSnapshot | None = None
         self._surveyed: tuple[PodFacts, ...] | None = None
-        self._events: Events | None = None
         self._live: Live | None = None
         self._passed_at_s = self._clock.now_s()
         self._reload_wanted = self._failed = False
@@ -199,8 +203,11 @@ class _Daemon:
             raise ConfigError("resize.burst is on, but Kubernetes cannot set a burst: use auto or off")
         if settings.demand.preset not in {Preset.AUTO, Preset.K}:
             log.warning("preset %s needs burst, which Kubernetes cannot set: using k", settings.demand.preset.value)
+        # The controller's cooldown of a pod begins when the kubelet has confirmed the last resize, which is after the
+        # cgroup shows it: a decrease that comes too early would wait there, and keep its container from being raised.
+        resize = replace(settings.resize, cooldown_s=settings.resize.cooldown_s + CONFIRMATION_LAG_S)
         return engine.EngineConfig(
-            settings=settings,
+            settings=replace(settings, resize=resize),
             run_mode=self._run_mode,
             preset=Preset.K,
             burst=False,
@@ -231,28 +238,25 @@ class _Daemon:
             self._manager.alive(now_s)
         looked = picture is not None and picture is not self._looked_at
         self._passed_at_s, self._looked_at = now_s, picture
-        if self._reload_wanted or (looked and self._file.is_changed()):
-            self._reload_wanted = False
-            self._reload(now_s)
+        if self._reload_wanted or looked:
+            hup, self._reload_wanted = self._reload_wanted, False
+            before = self._file.settings
+            if self._file.poll() or hup:
+                self._reload(before, now_s)
 
-    def _reload(self, now_s: float) -> None:
-        """Take over a changed file; a bad one is refused and the old one stays in force."""
+    def _reload(self, before: Settings, now_s: float) -> None:
+        """Take over changed settings; what this role cannot do is refused, and the old ones stay in force."""
         self._manager.reloading(now_s)
-        before = self._file.settings
-        refusal = self._file.reload()
-        if not refusal:
-            try:
-                config = self._engine_config(self._file.settings)
-            except ConfigError as err:
-                refusal = str(err)
-                self._file.settings = before
-                log.error("settings not taken over, the old ones stay in force: %s", err)  # noqa: TRY400
-            else:
-                self._pods.reconfigure(self._file.settings)
-                if self._live is not None:
-                    self._live.reconfigure(config)
-        if refusal:
-            self._tell(refusal)
+        try:
+            config = self._engine_config(self._file.settings)
+        except ConfigError as err:
+            log.error("settings not taken over, the old ones stay in force: %s", err)  # noqa: TRY400
+            self._file.settings = before
+            self._tell(str(err))
+        else:
+            self._pods.reconfigure(self._file.settings)
+            if self._live is not None:
+                self._live.reconfigure(config)
         self._manager.ready(self._status_line())
 
     def _tell(self, refusal: str) -> None:
