@@ -129,6 +129,11 @@ class Proxy:
             self._trouble = None
             self._state.notify_all()
 
+    def break_off(self) -> None:
+        """Close what stands, as a load balancer does that is replaced; who was connected has to connect again."""
+        with self._state:
+            self._break_off()
+
     @contextlib.contextmanager
     def suffering(self, fault: Fault, of: Which = every) -> Iterator[None]:
         """Misbehave for a while."""

@@ -139,6 +139,16 @@ def test_refused_breaks_off_what_stands_and_lets_nobody_in_until_it_is_over(prox
     assert get(connect(proxy)) == TEN
 
 
+def test_what_is_broken_off_can_connect_again(proxy, connect):
+    client = connect(proxy)
+    get(client)
+    proxy.break_off()
+
+    with pytest.raises((http.client.HTTPException, OSError)):
+        get(client)
+    assert get(connect(proxy)) == TEN
+
+
 def test_closed_at_once_accepts_and_closes(proxy, connect):
     with proxy.suffering(ClosedAtOnce()), pytest.raises((http.client.HTTPException, OSError)) as failed:
         get(connect(proxy))

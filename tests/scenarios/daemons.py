@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rigs.kernel import PATIENCE, wait_until
+from rigs.kernel import PATIENCE
+from scenarios.waiting import wait_until
 
 STARTS_WITHIN_S = 30.0
 STOPS_WITHIN_S = 30.0
@@ -75,16 +76,20 @@ class Role:
         finally:
             connection.close()
 
+    def must_run(self) -> None:
+        """Fail when it has ended."""
+        assert self.process.poll() is None, self.words()
+
     def is_ready(self) -> bool:
         """Whether it says so; fails when it has ended."""
-        assert self.process.poll() is None, f"mbcasd {self.role} ended: {self.log()[-3000:]}"
+        self.must_run()
         try:
             return self.get("/readyz")[0] == 200
         except (OSError, http.client.HTTPException):
             return False
 
     def wait_ready(self) -> "Role":
-        wait_until(self.is_ready, STARTS_WITHIN_S, f"mbcasd {self.role} is ready; its log: {self.log()[-3000:]}")
+        wait_until(self.is_ready, STARTS_WITHIN_S, f"mbcasd {self.role} is ready", self.words)
         return self
 
     def status(self) -> dict[str, Any]:
@@ -102,6 +107,10 @@ class Role:
     def log(self) -> str:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
+    def words(self) -> str:
+        """The end of its log, for messages of failed tests."""
+        return f"the log of mbcasd {self.role} ends with:\n{self.log()[-3000:]}"
+
     def kill(self) -> None:
         """As a crash would; also twice."""
         self.process.kill()
@@ -115,7 +124,7 @@ class Role:
             return self.process.wait(STOPS_WITHIN_S * PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"mbcasd {self.role} did not stop; its log: {self.log()[-3000:]}") from None
+            raise AssertionError(f"it did not stop: {self.words()}") from None
 
     def cpu_s(self) -> float:
         """CPU time of all its threads so far, to the nanosecond."""

@@ -178,6 +178,15 @@ class Fleet:
         """The limits in the pods' specs, by number."""
         return self._resources_milli("limits")
 
+    def is_applied(self, limit_milli: int) -> bool:
+        """Whether every pod has this limit, and every PodAllocation says so of its last decision."""
+        return set(self.limits_milli()) == {limit_milli} and all(
+            (status := one.get("status", {})).get("phase") == "Applied"
+            and status["observedGeneration"] == one["metadata"]["generation"]
+            and status["containers"][0]["limitMilli"] == limit_milli
+            for one in self.allocations()
+        )
+
     def requests_milli(self) -> list[float]:
         """The requests in the pods' specs, by number."""
         return self._resources_milli("requests")

@@ -11,7 +11,7 @@ from typing import Any
 from cluster.cluster import Cluster
 from cluster.control_plane import APPLY_PATCH, ControlPlane
 from cluster.pods import a_container, a_pod
-from rigs.kernel import wait_until
+from scenarios.waiting import wait_until
 
 from mbcasd.kube import manifests
 

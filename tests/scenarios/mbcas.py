@@ -28,7 +28,7 @@ class Mbcas(NamedTuple):
 
     def words(self) -> str:
         """The ends of their logs, for messages of failed tests."""
-        return f"\nagent: {self.agent.log()[-3000:]}\ncontroller: {self.controller.log()[-3000:]}"
+        return f"{self.agent.words()}\n{self.controller.words()}"
 
 
 def agent_flags(ground: Grounds, node: str, *, server: str | None = None, capacity: str = "2000m") -> list[str]:

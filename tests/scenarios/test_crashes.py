@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from cluster.cluster import Cluster
 from cluster.pods import a_pod
-from rigs.kernel import wait_until
 from scenarios import recoveries
 from scenarios.daemons import running
 from scenarios.grounds import Grounds
 from scenarios.mbcas import QUICK, Mbcas, agent_flags, controller_flags, mbcas
+from scenarios.waiting import wait_until
 from scenarios.workloads import RunningPod, a_worker
 
 pytestmark = pytest.mark.node
@@ -23,8 +23,8 @@ MOVES_WITHIN_S = 60.0
 def a_moved_pod(cluster: Cluster, namespace: str, both: Mbcas, needs_milli: int = 400) -> RunningPod:
     web = RunningPod(cluster, namespace, a_pod("web", a_worker(limit="200m"), node="node-1"))
     web.need(needs_milli)
-    wait_until(lambda: (web.quota_milli() or 0) >= needs_milli, MOVES_WITHIN_S, f"it is moved{both.words()}")
-    wait_until(lambda: web.phase().startswith("Applied"), MOVES_WITHIN_S, f"it is told{both.words()}")
+    wait_until(lambda: (web.quota_milli() or 0) >= needs_milli, MOVES_WITHIN_S, "it is moved", both.words)
+    wait_until(lambda: web.phase().startswith("Applied"), MOVES_WITHIN_S, "it is told", both.words)
     return web
 
 
@@ -78,7 +78,7 @@ def test_after_a_crash_limits_go_on_following_need(
             assert time.monotonic() - began_s < MOVES_WITHIN_S, both.words()
             time.sleep(0.02)
         recoveries.note("all of it", name, time.monotonic() - began_s)
-        wait_until(lambda: web.phase().startswith("Applied"), MOVES_WITHIN_S, f"it is told{both.words()}")
+        wait_until(lambda: web.phase().startswith("Applied"), MOVES_WITHIN_S, "it is told", both.words)
 
         # Nobody took anything away from a pod that needs more, or forgot what the owner had set.
         assert lowest_milli >= before_milli - 10
@@ -114,12 +114,13 @@ def test_a_wall_clock_that_jumps_moves_no_limit_and_loses_no_lease(
         took_s = wait_until(
             lambda: (web.quota_milli() or 0) >= 900 and (late.quota_milli() or 0) >= 500,
             MOVES_WITHIN_S,
-            f"limits follow need{both.words()}",
+            "limits follow need",
+            both.words,
         )
         recoveries.note("all of it", f"wall clock jumps from {before} to {after} s", took_s)
         # It comes down again too: no cooldown lasts for an hour.
         web.need(100)
-        wait_until(lambda: (web.quota_milli() or 0) <= 500, MOVES_WITHIN_S, f"they fall again{both.words()}")
+        wait_until(lambda: (web.quota_milli() or 0) <= 500, MOVES_WITHIN_S, "they fall again", both.words)
 
         assert cluster.get(lease)["spec"]["leaseTransitions"] == taken
         assert controller.process.poll() is None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cluster.cluster import Cluster
 from cluster.pods import a_pod
-from rigs.kernel import wait_until
+from scenarios.waiting import wait_until
 from scenarios.workloads import RunningPod, a_worker
 
 pytestmark = [pytest.mark.node, pytest.mark.binary]

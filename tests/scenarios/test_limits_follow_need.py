@@ -1,14 +1,13 @@
 """Agent and controller on a real cluster: limits follow need within what owners, namespaces and nodes allow."""
 
-import time
 from pathlib import Path
 
 import pytest
 from cluster.cluster import Cluster
 from cluster.pods import a_pod
-from rigs.kernel import wait_until
 from scenarios.grounds import Grounds
 from scenarios.mbcas import mbcas
+from scenarios.waiting import must, wait_until, watch_for
 from scenarios.workloads import RunningPod, a_worker
 
 pytestmark = pytest.mark.node
@@ -21,11 +20,11 @@ def test_a_throttled_pod_has_what_it_needs_within_three_seconds(
 ) -> None:
     with mbcas(ground, tmp_path) as both:
         web = RunningPod(cluster, namespace, a_pod("web", a_worker(limit="200m"), node="node-1"))
-        wait_until(lambda: both.manages("web"), MOVES_WITHIN_S, f"it is managed{both.words()}")
+        wait_until(lambda: both.manages("web"), MOVES_WITHIN_S, "it is managed", both.words)
         web.need(800)
         wait_until(lambda: web.throttled_periods() > 0, 10, "it is throttled")
-        took_s = wait_until(lambda: (web.quota_milli() or 0) >= 800, MOVES_WITHIN_S, f"it has 800m{both.words()}")
-        wait_until(lambda: web.phase().startswith("Applied"), MOVES_WITHIN_S, f"it is told{both.words()}")
+        took_s = wait_until(lambda: (web.quota_milli() or 0) >= 800, MOVES_WITHIN_S, "it has 800m", both.words)
+        wait_until(lambda: web.phase().startswith("Applied"), MOVES_WITHIN_S, "it is told", both.words)
 
         assert took_s <= 3.0
         assert web.restarts() == 0
@@ -51,7 +50,12 @@ def test_two_pods_that_want_more_than_the_node_has_share_it_by_weight(
             g, i = gold.quota_milli() or 0, iron.quota_milli() or 0
             return 950 <= g + i <= 1000 and 2.7 <= (g - 20) / (i - 20) <= 3.3
 
-        wait_until(is_shared, MOVES_WITHIN_S, f"three to one: {gold.quota_milli()}, {iron.quota_milli()}{both.words()}")
+        wait_until(
+            is_shared,
+            MOVES_WITHIN_S,
+            "they share three to one",
+            lambda: f"{gold.quota_milli()}, {iron.quota_milli()}; {both.words()}",
+        )
 
 
 def test_all_containers_of_a_pod_move_each_for_itself(
@@ -66,7 +70,8 @@ def test_all_containers_of_a_pod_move_each_for_itself(
         wait_until(
             lambda: (running.quota_milli("web") or 0) >= 700 and (running.quota_milli("sidecar") or 0) >= 500,
             MOVES_WITHIN_S,
-            f"web and sidecar have what they need{both.words()}",
+            "web and sidecar have what they need",
+            both.words,
         )
 
         assert (running.quota_milli("calm") or 0) <= 200
@@ -79,11 +84,8 @@ def test_a_limit_range_caps_and_says_so(ground: Grounds, cluster: Cluster, names
     with mbcas(ground, tmp_path) as both:
         web = RunningPod(cluster, namespace, a_pod("web", a_worker(), node="node-1"))
         web.need(900)
-        wait_until(lambda: web.quota_milli() == 500, MOVES_WITHIN_S, f"500m{both.words()}")
-        began_s = time.monotonic()
-        while time.monotonic() - began_s < 3:
-            assert (web.limit_milli() or 0) <= 500
-            time.sleep(0.1)
+        wait_until(lambda: web.quota_milli() == 500, MOVES_WITHIN_S, "500m", both.words)
+        watch_for(3, lambda: must((web.limit_milli() or 0) <= 500))
 
 
 def test_a_quota_that_is_used_up_leaves_the_pod_alone(
@@ -96,12 +98,9 @@ def test_a_quota_that_is_used_up_leaves_the_pod_alone(
     with mbcas(ground, tmp_path) as both:
         web = RunningPod(cluster, namespace, a_pod("web", a_worker(limit="250m"), node="node-1"))
         web.need(900)
-        wait_until(lambda: web.phase() == "Failed QuotaExceeded", MOVES_WITHIN_S, f"told so{both.words()}")
+        wait_until(lambda: web.phase() == "Failed QuotaExceeded", MOVES_WITHIN_S, "told so", both.words)
         refused = both.controller.metric("mbcas_resize_total", result="quota")
-        began_s = time.monotonic()
-        while time.monotonic() - began_s < 5:
-            assert (web.limit_milli() or 0) <= 300
-            time.sleep(0.1)
+        watch_for(5, lambda: must((web.limit_milli() or 0) <= 300))
 
         # It is tried again now and then, not all the time.
         assert both.controller.metric("mbcas_resize_total", result="quota") - refused <= 5
@@ -130,12 +129,9 @@ def test_the_request_of_a_pod_that_an_hpa_scales_never_changes(
         scaled, free = (_pod_of(cluster, namespace, name) for name in ("scaled", "free"))
         for pod in (scaled, free):
             pod.need(700)
-        wait_until(lambda: (scaled.quota_milli() or 0) >= 700, MOVES_WITHIN_S, f"the limit follows{both.words()}")
-        wait_until(lambda: free.request_milli() != 100, MOVES_WITHIN_S, f"a free request follows{both.words()}")
-        began_s = time.monotonic()
-        while time.monotonic() - began_s < 5:
-            assert scaled.request_milli() == 100
-            time.sleep(0.1)
+        wait_until(lambda: (scaled.quota_milli() or 0) >= 700, MOVES_WITHIN_S, "the limit follows", both.words)
+        wait_until(lambda: free.request_milli() != 100, MOVES_WITHIN_S, "a free request follows", both.words)
+        watch_for(5, lambda: must(scaled.request_milli() == 100))
 
 
 def _pod_of(cluster: Cluster, namespace: str, app: str) -> RunningPod:

@@ -1,15 +1,14 @@
 """Pods that must not be resized are not, whatever they would like to have, and the agent says why of each."""
 
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cluster.cluster import Cluster
 from cluster.pods import a_container, a_pod
-from rigs.kernel import wait_until
 from scenarios.grounds import ALLOCATIONS, Grounds
 from scenarios.mbcas import Mbcas, mbcas
+from scenarios.waiting import wait_until, watch_for
 from scenarios.workloads import RunningPod, a_worker
 
 pytestmark = pytest.mark.node
@@ -64,15 +63,13 @@ def test_each_kind_is_left_alone_with_its_reason(
         cluster.create(f"/api/v1/namespaces/{elsewhere}/pods", a_pod("unasked", hungry(), node="node-1"))
         witness = RunningPod(cluster, namespace, a_pod("witness", a_worker(), node="node-1"))
         witness.need(500)
-        wait_until(lambda: (witness.quota_milli() or 0) >= 500, MOVES_WITHIN_S, f"others are moved{both.words()}")
+        wait_until(lambda: (witness.quota_milli() or 0) >= 500, MOVES_WITHIN_S, "others are moved", both.words)
         for name, (_, word) in LEFT_ALONE.items():
-            wait_until(lambda name=name, word=word: word in reason_of(both, name), 15, f"{name}: {word}{both.words()}")
-        wait_until(lambda: "not opted in" in reason_of(both, "unasked"), 15, f"unasked{both.words()}")
+            wait_until(lambda name=name, word=word: word in reason_of(both, name), 15, f"{name}: {word}", both.words)
+        wait_until(lambda: "not opted in" in reason_of(both, "unasked"), 15, "unasked", both.words)
 
         before = {name: cluster.get(f"{pods}/{name}")["metadata"]["generation"] for name in LEFT_ALONE}
-        began_s = time.monotonic()
-        while time.monotonic() - began_s < 3:
-            time.sleep(0.1)
+        watch_for(3)
         assert before == {name: cluster.get(f"{pods}/{name}")["metadata"]["generation"] for name in LEFT_ALONE}
         found = cluster.get(f"{ALLOCATIONS}/podallocations")["items"]
         assert {one["spec"]["podName"] for one in found} == {"witness"}
