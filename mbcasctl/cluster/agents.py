@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from mbcasctl.cluster import readiness
 from mbcasctl.cluster.objects import Worker
 from mbcasctl.cluster.reach import Cluster
 from mbcasctl.sources.problems import decode_answer
@@ -55,6 +56,9 @@ def snapshots(answers: Iterable[AgentAnswer]) -> Mapping[str, NodeSnapshot]:
 
 def _ask(cluster: Cluster, agent: Worker, timeout_s: float) -> AgentAnswer:
     name, node = agent.metadata.name, agent.spec.node_name
+    if agent.status.phase != "Running":
+        reason = readiness.why_not(agent) or "it does not run yet"
+        return AgentAnswer(node=node, pod=name, snapshot=None, trouble=reason)
     troubles = []
     for way in (_by_port_forward, _by_proxy):
         try:

@@ -193,9 +193,9 @@ def skipped(facts: ClusterFacts) -> list[Finding]:
         Finding(
             check="skipped",
             level=Level.WARNING,
-            message=f"{_count(one.containers, 'container is', 'containers are')} opted in, but not managed, "
-            f"{one.reason or 'for no stated reason'}: {_listed(one.containers)}",
-            remedy="mbcasctl explain says more of each",
+            message=f"{_count(one.containers, 'container is', 'containers are')} opted in, but not managed: "
+            f"{one.reason or 'for no stated reason'} ({_listed(one.containers)})",
+            remedy=f"mbcasctl explain {one.containers[0]}",
         )
         for one in facts.skipped
     ]

@@ -19,6 +19,9 @@ from mbcasd.model.snapshot import NodeSnapshot
 # Newest first; what happened long ago explains nothing.
 MOST_EVENTS = 5
 
+# Of the kubelet's; its ResizeStarted and ResizeCompleted say again what MBCAS says.
+_TROUBLES_OF_KUBELET = {"ResizeDeferred", "ResizeInfeasible", "ResizeError"}
+
 _EVENTS = "/apis/events.k8s.io/v1/namespaces/{}/events"
 _RECORD = "/var/lib/mbcas/record.db"  # in the agent's pod; see deploy/base/agent.yaml
 
@@ -198,7 +201,7 @@ def _events(cluster: Cluster, pod: WorkloadId) -> tuple[Told, ...]:
     told = [
         Told(wall_s=_when(event), reason=event.reason, note=event.note, count=event.series.count if event.series else 1)
         for event in found
-        if event.reporting_controller.startswith("mbcas") or event.reason.startswith("Resize")
+        if event.reporting_controller.startswith("mbcas") or event.reason in _TROUBLES_OF_KUBELET
     ]
     return tuple(sorted(told, key=lambda one: -one.wall_s)[:MOST_EVENTS])
 

@@ -8,6 +8,7 @@ from mbcasctl.cluster.objects import DaemonSet, Deployment, Worker
 
 # Reasons of a waiting container that only mean that it is on its way.
 _ON_ITS_WAY = {"ContainerCreating", "PodInitializing", ""}
+_NO_IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"}
 _LONGEST_REASON = 200
 
 
@@ -86,8 +87,13 @@ def why_not(worker: Worker) -> str:
     status = worker.status
     if status.phase == "Failed":
         return _short(f"failed: {status.message or status.reason}")
+    images = {container.name: container.image for container in worker.spec.containers}
     for container in status.container_statuses:
         waiting, ended = container.state.waiting, container.last_state.terminated or container.state.terminated
+        if waiting is not None and waiting.reason in _NO_IMAGE:
+            # The end of the chain of errors says why; its beginning changes from try to try.
+            why = ": ".join(waiting.message.split(": ")[-2:])
+            return _short(f"image {images.get(container.name, '')} cannot be pulled: {why or waiting.reason}")
         if waiting is not None and waiting.reason not in _ON_ITS_WAY:
             words = waiting.reason if not waiting.message else f"{waiting.reason}: {waiting.message}"
             if waiting.reason == "CrashLoopBackOff" and ended is not None:

@@ -50,10 +50,20 @@ def restore(
 
     directory = Path(state_dir or places.state_dir(os.environ))
     cluster = ClusterOptions(kubeconfig, context, namespace)
-    if means_cluster(cluster, {"--state-dir": state_dir}, lives_here=directory.exists(), environ=os.environ):
+    if means_cluster(cluster, {"--state-dir": state_dir}, lives_here=_has_state(directory), environ=os.environ):
         _on_cluster(cluster, output, force=force, dry_run=dry_run)
     else:
         _on_host(directory, output, force=force, dry_run=dry_run)
+
+
+def _has_state(directory: Path) -> bool:
+    """Whether a host's daemon has limits to put back there; an empty ledger is as good as none."""
+    from mbcasd.host.ledger import LEDGER_NAME
+
+    try:
+        return (directory / LEDGER_NAME).stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _on_host(directory: Path, output: OutputFormat, *, force: bool, dry_run: bool) -> None:

@@ -39,11 +39,10 @@ def screen(status: ClusterStatus, glyphs: Glyphs = UNICODE, *, wide: bool = Fals
 def _facts(status: ClusterStatus, glyphs: Glyphs) -> list[tuple[str, str]]:
     ready, facts = status.readiness, []
     if ready is not None:
-        leads = ""
-        if status.leader:
-            leads = f"; {status.leader} leads, renewed {text.age(status.lease_age_s, glyphs)} ago"
         facts.append(("agents", f"{ready.agents_ready} of {ready.agents_wanted} ready"))
-        facts.append(("controllers", f"{ready.controllers_ready} of {ready.controllers_wanted} ready{leads}"))
+        facts.append(("controllers", f"{ready.controllers_ready} of {ready.controllers_wanted} ready"))
+    if status.leader:
+        facts.append(("leader", f"{status.leader}, renewed {text.age(status.lease_age_s, glyphs)} ago"))
     facts.append(("namespaces", f"{len(status.namespaces)} opted in{_named(status.namespaces)}"))
     total = sum(status.phases.values())
     phases = ", ".join(f"{count} {phase.lower()}" for phase, count in sorted(status.phases.items()))
