@@ -21,7 +21,7 @@ from mbcasd.errors import ApiAway
 from mbcasd.kube import answers
 from mbcasd.kube.access import Access
 from mbcasd.kube.budget import Budget
-from mbcasd.kube.transport import Transport, cut
+from mbcasd.kube.transport import Transport, cut, socket_below
 
 __all__ = ["Api", "Budget", "Lines", "PatchKind"]
 
@@ -204,8 +204,7 @@ class Api:
         try:
             if response.status >= 300:
                 raise answers.refusal(response, self._read(response, answer_timeout_s))
-            connection = response.connection
-            opened: socket.socket | None = getattr(connection, "sock", None)
+            opened = socket_below(response)
             if opened is not None:
                 opened.settimeout(timeout_s)
             yield Lines(response, opened)

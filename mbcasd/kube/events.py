@@ -73,6 +73,7 @@ class Events:
         self._budgets: OrderedDict[str, Budget] = OrderedDict()
         self._budget = Budget(_PER_S, _BURST, clock=clock)
         self._backoff = Backoff()
+        self._told: set[str] = set()  # kinds of failure that were logged since it last worked
         self._not_before_s = 0.0  # while the API server is away, nothing is even tried
         self.sent = self.dropped = 0
         self._stopping = threading.Event()
@@ -201,13 +202,15 @@ class Events:
             self._hold_back(err)
             return err
         self._backoff.reset()
+        self._told.discard("away")
         self.sent += 1
         return None
 
     def _hold_back(self, err: ApiError) -> None:
         """Leave the API server alone for a while, unless it only disliked this one event."""
-        level = logging.WARNING if self._backoff.failures == 0 else logging.DEBUG
-        log.log(level, "event not delivered: %s", err)
+        kind = err.reason or str(err.code) if isinstance(err, ApiRefused) else "away"
+        log.log(logging.DEBUG if kind in self._told else logging.WARNING, "event not delivered: %s", err)
+        self._told.add(kind)
         if isinstance(err, ApiRefused) and err.code not in {429, 500, 502, 503, 504}:
             return
         retry_after_s = err.retry_after_s if isinstance(err, ApiRefused) else None

@@ -140,8 +140,9 @@ class Elector:
                 # Candidates that start together would otherwise collide for ever.
                 self._stopping.wait(self._retry_s * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
             self._release()
-        except BaseException as err:  # noqa: BLE001 - kept for whoever asks for the leadership; that one may end the role
+        except BaseException as err:
             self._bug = err
+            raise  # to threading.excepthook, by which a role ends itself
 
     def _try(self) -> None:
         was_leader = self.is_leader

@@ -30,6 +30,9 @@ _GO_ON_AFTER = frozenset({429, 500, 502, 503})
 
 _GONE, _ABSENT = 410, 404
 
+# So many different reasons are logged until it works again; a server may find new words each time.
+_MOST_TOLD = 10
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
@@ -189,10 +192,11 @@ class ListWatch(Generic[T]):
             wait_s = 0.0
             while not self._stopping.wait(wait_s):
                 wait_s = self._turn()
-        except BaseException as err:  # noqa: BLE001 - kept for the thread that asks for items; that one may end the role
+        except BaseException as err:
             with self._lock:
                 self._bug = err
             self._trouble = f"watching {self._name} ended by a bug: {err!r}"
+            raise  # to threading.excepthook, by which a role ends itself
 
     def _turn(self) -> float:
         """List if need be, watch once; returns how long to wait then."""
@@ -249,7 +253,7 @@ class ListWatch(Generic[T]):
             self._troubled_since_s = self._clock.now_s()
         self._is_flapping = self._opened_s is not None
         self._trouble = sentence(why, wait_s, self._backoff.failures)
-        if why in self._told:
+        if why in self._told or len(self._told) >= _MOST_TOLD:
             log.debug("%s: %s", self._name, self._trouble)
         else:
             self._told.add(why)

@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Callable, Mapping
 
 import urllib3
+from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -26,7 +27,7 @@ from mbcasd.kube.access import Access
 log = logging.getLogger(__name__)
 
 # Connections that are kept for reuse: some watches, some writers. More may be open at a time, they are then closed.
-MOST_KEPT = 16
+MOST_KEPT = 32
 
 # A peer that vanished is noticed after 15 s of silence and three probes, or when it acknowledges nothing for 30 s.
 # What was given up is thrown away: without lingering the kernel forgets what is not sent yet when the socket is closed,
@@ -72,6 +73,15 @@ def cut(opened: socket.socket) -> None:
     with contextlib.suppress(OSError):  # it has been closed already
         # Not SSLSocket's own: that would take the TLS state away below a reader.
         socket.socket.shutdown(opened, socket.SHUT_RDWR)
+
+
+def socket_below(response: BaseHTTPResponse) -> socket.socket | None:
+    """The socket that an answer comes from.
+
+    Where the server will close the connection after it, the connection has let go of its socket already, and only
+    what was kept when it was opened still leads there.
+    """
+    return getattr(response.connection, "opened", None)
 
 
 class Transport:
@@ -133,11 +143,13 @@ class Transport:
         class Https(HTTPSConnection):
             def connect(self) -> None:
                 super().connect()
+                self.opened = self.sock
                 sockets.add(self.sock)
 
         class Http(HTTPConnection):
             def connect(self) -> None:
                 super().connect()
+                self.opened = self.sock
                 sockets.add(self.sock)
 
         options: dict[str, object] = {"maxsize": MOST_KEPT, "socket_options": list(SOCKET_OPTIONS)}

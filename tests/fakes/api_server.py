@@ -68,6 +68,10 @@ class Request:
         """One event of a watch."""
         self.piece(json.dumps({"type": kind, "object": item}).encode() + b"\n")
 
+    def event_unframed(self, kind: str, item: object) -> None:
+        """One event of a watch whose end is the connection's."""
+        self._handler.wfile.write(json.dumps({"type": kind, "object": item}).encode() + b"\n")
+
     def end_stream(self) -> None:
         """Its proper end."""
         with contextlib.suppress(OSError):

@@ -359,6 +359,7 @@ def test_a_candidate_that_never_led_leaves_the_lease_alone():
         assert world.holder == "a"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_bug_is_raised_at_whoever_asks_for_the_leadership():
     class Broken:
         now_s = staticmethod(SystemClock.now_s)

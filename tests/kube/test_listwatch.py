@@ -435,6 +435,7 @@ def test_a_snapshot_does_not_change_while_it_is_looked_at():
             assert sum(1 for _ in seen) == size == len(seen)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_bug_in_a_listener_is_raised_at_whoever_asks():
     with ApiServer(World()) as server:
         api = Api(server.access(), clock=SystemClock(), user_agent="test")
@@ -472,6 +473,23 @@ def test_it_stops_at_once_whatever_it_is_doing(stage):
         api.close()
         watch.stop()
         assert not watch._thread.is_alive()
+        assert time.monotonic() - began_s < 1
+
+
+def test_a_watch_of_a_server_that_closes_connections_falls_silent_and_stops_like_any_other():
+    def closing(request):
+        request.raw(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        request.event_unframed("ADDED", a_pod("c", 11))
+        request.hold()
+
+    with watching(World(closing, quiet)) as (server, watch, _):
+        wait_until(lambda: "c" in names(watch), 5, "the event has come")
+        wait_until(lambda: server.asked(watch=True) == 2, 5, "another watch is open")  # after 0.5 s of silence
+        assert watch.failures == 0
+    with watching(World(closing), patience=Patience()) as (_, watch, _):
+        wait_until(lambda: "c" in names(watch), 5, "the event has come")
+        began_s = time.monotonic()
+        watch.stop()
         assert time.monotonic() - began_s < 1
 
 
