@@ -9,7 +9,7 @@ from mbcasd.allocation.market import clear
 from mbcasd.bidding.bids import bid_of
 from mbcasd.engine.state import EngineConfig, EngineState, Track
 from mbcasd.estimation.laws import LAWS
-from mbcasd.guarding import throttling
+from mbcasd.guarding import slo, throttling
 from mbcasd.guarding.window import Window, window
 from mbcasd.model.decision import Decision, HeldBy, RunMode
 from mbcasd.model.demand import Advice
@@ -62,7 +62,11 @@ def clear_market(state: EngineState, now_s: float, trigger: str, *, lower_all: b
             out_of_market_milli += _effective_milli(track)
         elif name in state.pulses:
             wants_milli = state.pulses[name].proposal.need_milli
-            guarded_milli = throttling.least_need_milli(track.guarded, config.settings.guardrail, now_s)
+            guard = config.settings.guardrail
+            guarded_milli = max(
+                throttling.least_need_milli(track.guarded, guard, now_s),
+                slo.least_need_milli(track.slo, track.situation.limit_milli, guard, now_s),
+            )
             need_milli = max(wants_milli, guarded_milli)
             held = need_milli > wants_milli
             entries.append(_Entry(name, track, need_milli, held, _window(track, changed_at_s[name[:2]], config, now_s)))

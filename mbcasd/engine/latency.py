@@ -6,13 +6,10 @@ from dataclasses import replace
 from mbcasd.engine.state import EngineState, Track
 from mbcasd.estimation.law import LawSettings
 from mbcasd.estimation.target import target_ratio
-from mbcasd.guarding import slo, throttling
+from mbcasd.guarding import slo
 from mbcasd.model.decision import Event
 from mbcasd.model.identity import WorkloadId
 from mbcasd.model.slo import LatencyReading
-
-# Throttled in fewer periods than this, a workload is not slow because of its limit.
-_HARDLY_RATIO = 0.005
 
 
 def take_readings(state: EngineState, readings: Mapping[WorkloadId, LatencyReading]) -> EngineState:
@@ -25,7 +22,9 @@ def take_readings(state: EngineState, readings: Mapping[WorkloadId, LatencyReadi
         track = tracks.get(name)
         if track is not None and track.workload.managed:
             objective = slo.objective_s(track.workload.contract, guard)
-            tracks[name] = replace(track, slo=slo.take(track.slo, reading, objective, guard))
+            pulse = state.pulses.get(name)
+            counted = (pulse.sample.periods, pulse.sample.throttled_periods) if pulse is not None else None
+            tracks[name] = replace(track, slo=slo.take(track.slo, reading, objective, counted, guard))
     return replace(state, tracks=tracks)
 
 
@@ -39,17 +38,17 @@ def guard_latency(state: EngineState, now_s: float) -> tuple[EngineState, list[E
             continue
         objective = slo.objective_s(track.workload.contract, guard)
         decided, verdict = slo.decide(track.slo, objective, _target_ratio(state, track), guard, now_s)
-        if verdict is None:
+        if decided == track.slo:
             continue
-        guarded = track.guarded
-        if verdict is slo.Verdict.VIOLATED:
-            guarded = throttling.trigger(guarded, track.situation.limit_milli, now_s)
-        message = _message(name, track, decided, verdict, objective)
-        if decided.leniency != track.slo.leniency or decided.is_violated != track.slo.is_violated:
+        if verdict is not None and (decided.leniency, decided.is_violated) != (
+            track.slo.leniency,
+            track.slo.is_violated,
+        ):
+            message = _message(name, decided, verdict, objective)
             kind = "violation" if verdict is slo.Verdict.VIOLATED else "slo"
             events.append(Event(at_s=now_s, kind=kind, workload=name, message=message))
         situation = track.situation._replace(leniency=decided.leniency)
-        tracks[name] = replace(track, slo=decided, guarded=guarded, situation=situation)
+        tracks[name] = replace(track, slo=decided, situation=situation)
     return (replace(state, tracks={**state.tracks, **tracks}) if tracks else state), events
 
 
@@ -59,7 +58,7 @@ def _target_ratio(state: EngineState, track: Track) -> float:
     return target_ratio(LawSettings(settings.demand, settings.cost, state.config.preset, workload_class))
 
 
-def _message(name: WorkloadId, track: Track, decided: slo.Slo, verdict: slo.Verdict, objective: float | None) -> str:
+def _message(name: WorkloadId, decided: slo.Slo, verdict: slo.Verdict, objective: float | None) -> str:
     reading = decided.reading
     seen = f"{name} is too slow" if reading.violated else f"{name} keeps its objective"
     if reading.p99_s is not None and objective is not None:
@@ -70,6 +69,6 @@ def _message(name: WorkloadId, track: Track, decided: slo.Slo, verdict: slo.Verd
     borne = f"it may bear {decided.leniency:.2g} times its usual throttling"
     if verdict is slo.Verdict.EASY:
         return f"{seen}: {borne}"
-    ratio = track.demand.throttled_ratio if track.demand is not None else 0.0
-    cause = "is hardly throttled, so more CPU may not help" if ratio < _HARDLY_RATIO else f"is throttled in {ratio:.0%}"
-    return f"{seen} and it {cause}: {borne}, and is not lowered for a while"
+    if not slo.may_help(decided):
+        return f"{seen}, but it was not throttled, so more CPU would not help; it is not lowered for a while"
+    return f"{seen}: {borne}, and is not lowered for a while"

@@ -42,10 +42,13 @@ class Slo(NamedTuple):
 
     reading: LatencyReading  # the last one
     leniency: float = 1.0  # factor on the throttling that its law aims at
-    moved_at_s: float = -inf  # last violation, or last move of the factor
+    moved_at_s: float = -inf  # last violation that was counted, or last move of the factor
     easy_since_s: float | None = None  # since when all readings had plenty of room; None: the last one had not
+    violated_at_s: float = -inf  # when it was last seen to be violated
     violations: int = 0  # periods in which it was violated, since the daemon first saw the workload
     is_violated: bool = False
+    counted: tuple[int, int] | None = None  # periods and throttled periods at the last reading, cumulative
+    throttled_ratio: float | None = None  # share of throttled periods between the last two readings; None: unknown
 
 
 def objective_s(contract: Contract, guard: GuardrailSettings) -> float | None:
@@ -69,17 +72,27 @@ def verdict(reading: LatencyReading, objective: float | None) -> Verdict | None:
     return Verdict.EASY if reading.p99_s < EASY_BELOW * objective else Verdict.KEPT
 
 
-def take(slo: Slo | None, reading: LatencyReading, objective: float | None, guard: GuardrailSettings) -> Slo:
-    """Take note of a reading; nothing moves yet."""
+def take(
+    slo: Slo | None,
+    reading: LatencyReading,
+    objective: float | None,
+    counted: tuple[int, int] | None,
+    guard: GuardrailSettings,
+) -> Slo:
+    """Take note of a reading, and of the periods and throttled periods that were counted so far; nothing moves yet."""
     if slo is None:
         slo = Slo(reading)
+    throttled_ratio = None
+    if counted is not None and slo.counted is not None:
+        periods, throttled = counted[0] - slo.counted[0], counted[1] - slo.counted[1]
+        throttled_ratio = throttled / periods if periods > 0 else 0.0
     is_gap = reading.read_at_s - slo.reading.read_at_s > guard.slo_staleness_s
     since_s = None if is_gap else slo.easy_since_s
     if verdict(reading, objective) is Verdict.EASY:
         since_s = reading.read_at_s if since_s is None else since_s
     else:
         since_s = None
-    return slo._replace(reading=reading, easy_since_s=since_s)
+    return slo._replace(reading=reading, easy_since_s=since_s, counted=counted, throttled_ratio=throttled_ratio)
 
 
 def is_fresh(slo: Slo, guard: GuardrailSettings, now_s: float) -> bool:
@@ -105,21 +118,33 @@ def decide(
         What to remember, and why: VIOLATED once per period of a violation, EASY where the leniency was raised, KEPT
         where a violation has ended, None where nothing happened.
     """
-    if not is_fresh(slo, guard, now_s) or slo.reading.read_at_s <= slo.moved_at_s:
+    if not is_fresh(slo, guard, now_s):
         return slo, None
     found = verdict(slo.reading, objective)
-    if found is not Verdict.VIOLATED and slo.is_violated:
+    if found is Verdict.VIOLATED:
+        slo = slo._replace(violated_at_s=now_s)
+    elif slo.is_violated:
         return slo._replace(is_violated=False), Verdict.KEPT
-    if not _is_due(slo.moved_at_s, guard, now_s):
+    if not _is_due(slo.moved_at_s, guard, now_s) or slo.reading.read_at_s <= slo.moved_at_s:
         return slo, None
     if found is Verdict.VIOLATED:
-        tightened = _bounded(slo.leniency * TIGHTEN, target_ratio, guard)
+        tightened = _bounded(slo.leniency * TIGHTEN, target_ratio, guard) if may_help(slo) else slo.leniency
         violations = slo.violations + 1
         return slo._replace(leniency=tightened, moved_at_s=now_s, violations=violations, is_violated=True), found
     relaxed = _bounded(slo.leniency * RELAX, target_ratio, guard)
     if slo.easy_since_s is not None and _is_due(slo.easy_since_s, guard, now_s) and relaxed > slo.leniency:
         return slo._replace(leniency=relaxed, moved_at_s=now_s), Verdict.EASY
     return slo, None
+
+
+def may_help(slo: Slo) -> bool:
+    """Whether less throttling might make it faster: there was some."""
+    return slo.throttled_ratio is None or slo.throttled_ratio >= LEAST_RATIO
+
+
+def least_need_milli(slo: Slo | None, limit_milli: float, guard: GuardrailSettings, now_s: float) -> float:
+    """What its need counts as at least: its present limit until the cooldown after a violation is over, else 0."""
+    return limit_milli if slo is not None and now_s - slo.violated_at_s < guard.cooldown_s else 0.0
 
 
 def _is_due(since_s: float, guard: GuardrailSettings, now_s: float) -> bool:

@@ -3,7 +3,7 @@
 Real cgroups are in the kernel tier; this one serves for steps of the engine that must be exact and quick.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from mbcasd import engine
@@ -12,6 +12,7 @@ from mbcasd.model.demand import Contract, WorkloadClass
 from mbcasd.model.identity import CgroupRef, WorkloadId
 from mbcasd.model.readings import CpuSample, LimitReading, NodeReading
 from mbcasd.model.resizing import Resize, ResizeOutcome, ResizeStatus
+from mbcasd.model.slo import LatencyReading
 from mbcasd.settings import Preset, Settings
 
 PERIOD_S = 0.1
@@ -30,6 +31,7 @@ class FakeWorkload:
     workload_class: WorkloadClass = WorkloadClass.STANDARD
     group: str | None = None
     group_weight: float = 1.0
+    slo_p99_s: float | None = None
     inode: int = 1
     usage_usec: int = 0
     periods: int = 0
@@ -67,6 +69,9 @@ class FakeNode:
     follows_changes: bool = False
     refuse: Callable[[Resize], str] = lambda resize: ""
     usage_milli: float | None = None  # of the whole node
+    latencies: Callable[[float], Mapping[WorkloadId, LatencyReading]] = lambda _: {}
+    preset: Preset = Preset.K
+    burst: bool = False
     now_s: float = 0.0
     decisions: list[tuple[float, Decision]] = field(default_factory=list)
     resizes: list[tuple[float, Resize]] = field(default_factory=list)
@@ -77,8 +82,8 @@ class FakeNode:
         self.config = engine.EngineConfig(
             settings=self.settings,
             run_mode=self.run_mode,
-            preset=Preset.K,
-            burst=False,
+            preset=self.preset,
+            burst=self.burst,
             cpus=self.cpus,
             capacity_milli=self.capacity_milli,
             follows_changes=self.follows_changes,
@@ -99,6 +104,7 @@ class FakeNode:
                     weight=w.weight,
                     workload_class=w.workload_class,
                     owner_limit_milli=w.limit_milli,
+                    slo_p99_s=w.slo_p99_s,
                     group=w.group,
                     group_weight=w.group_weight,
                 ),
@@ -122,6 +128,7 @@ class FakeNode:
             limits={self.id(name): w.reading() for name, w in self.workloads.items()} if looking else None,
             outcomes=outcomes,
             node=NodeReading(cpu_milli=self.cpus * 1000.0, usage_milli=self.usage_milli) if looking else None,
+            latencies=self.latencies(self.now_s),
         )
         for _ in range(8):
             self.state, decision = engine.step(self.state, seen, self.now_s)
