@@ -91,10 +91,12 @@ def _why(err: BaseException) -> str:
     """The reason in a few words: what is known best comes first."""
     seen = _chain(err)
     for one in seen:
+        # What OpenSSL raises has these attributes, what Python raises in its name has not.
         if isinstance(one, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted: {one.verify_message or one.reason}"
-        if isinstance(one, ssl.SSLError) and one.reason and not isinstance(one, ssl.SSLEOFError):
-            return f"TLS failed: {one.reason.lower().replace('_', ' ')}"
+            return f"its certificate is not trusted: {getattr(one, 'verify_message', None) or one}"
+        reason = getattr(one, "reason", None) if isinstance(one, ssl.SSLError) else None
+        if isinstance(reason, str) and not isinstance(one, ssl.SSLEOFError):
+            return f"TLS failed: {reason.lower().replace('_', ' ')}"
     if any(isinstance(one, exceptions.ProxyError) for one in seen):
         return f"the proxy does not answer as it should: {_words(seen[-1])}"
     for one in seen:

@@ -98,9 +98,10 @@ class Elector:
 
     def stop(self) -> None:
         """Stop leading at once and give the Lease back, so that another one need not wait; stop writing before."""
+        has_something_to_give_back = self._safe_until_s is not None
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join(self._join_s)
+            self._thread.join(self._join_s if has_something_to_give_back else min(self._join_s, 0.5))
         self._safe_until_s = None
 
     @property
