@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mbcasctl.cluster.objects import DaemonSet, Deployment, Worker
+from mbcasctl.cluster.objects import DaemonSet, Deployment, Worker, WorkerContainerStatus
 
 # Reasons of a waiting container that only mean that it is on its way.
 _ON_ITS_WAY = {"ContainerCreating", "PodInitializing", ""}
@@ -89,22 +89,28 @@ def why_not(worker: Worker) -> str:
         return _short(f"failed: {status.message or status.reason}")
     images = {container.name: container.image for container in worker.spec.containers}
     for container in status.container_statuses:
-        waiting, ended = container.state.waiting, container.last_state.terminated or container.state.terminated
-        if waiting is not None and waiting.reason in _NO_IMAGE:
-            # The end of the chain of errors says why; its beginning changes from try to try.
-            why = ": ".join(waiting.message.split(": ")[-2:])
-            return _short(f"image {images.get(container.name, '')} cannot be pulled: {why or waiting.reason}")
-        if waiting is not None and waiting.reason not in _ON_ITS_WAY:
-            words = waiting.reason if not waiting.message else f"{waiting.reason}: {waiting.message}"
-            if waiting.reason == "CrashLoopBackOff" and ended is not None:
-                words = f"it ends again and again (exit code {ended.exit_code}); see its log"
-            return _short(words)
+        reason = _why_container(container, images.get(container.name, ""))
+        if reason:
+            return _short(reason)
     for condition in status.conditions:
         if condition.type == "PodScheduled" and condition.status == "False":
             return _short(f"not scheduled: {condition.message or condition.reason}")
     if status.phase == "Running":
         return "runs, but is not ready yet"
     return ""
+
+
+def _why_container(container: WorkerContainerStatus, image: str) -> str:
+    waiting, ended = container.state.waiting, container.last_state.terminated or container.state.terminated
+    if waiting is None or waiting.reason in _ON_ITS_WAY:
+        return ""
+    if waiting.reason in _NO_IMAGE:
+        # The end of the chain of errors says why; its beginning changes from try to try.
+        why = ": ".join(waiting.message.split(": ")[-2:])
+        return f"image {image} cannot be pulled: {why or waiting.reason}"
+    if waiting.reason == "CrashLoopBackOff" and ended is not None:
+        return f"it ends again and again (exit code {ended.exit_code}); see its log"
+    return f"{waiting.reason}: {waiting.message}" if waiting.message else waiting.reason
 
 
 def _short(words: str) -> str:

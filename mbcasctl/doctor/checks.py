@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from mbcasctl.doctor.facts import Diagnosis, Finding, HostFacts, Level
 from mbcasd.model.mounts import CgroupVersion
+from mbcasd.model.slo import LatencySourceKind
 
 # Since 5.4 a group's unused slices do not expire any more; before, workloads with many threads were throttled far below
 # their limit (commit de53fd7aedb1, also in some distributions' older kernels).
@@ -219,6 +220,31 @@ def daemon(facts: HostFacts) -> Finding:
     )
 
 
+def prometheus(facts: HostFacts) -> Finding | None:
+    """Does the Prometheus answer that the daemon asks for latencies, and with what?"""
+    kind = LatencySourceKind.PROMETHEUS.value
+    source = next((source for source in facts.daemon.latency_sources if source.kind == kind), None)
+    if source is None:
+        return None
+    answers = ", ".join(f"{count} {result}" for result, count in sorted(source.answers.items())) or "nothing yet"
+    said = f"Prometheus at {source.place} {{}}: {{}} (answers so far: {answers})"
+    if not source.up:
+        return Finding(
+            check="prometheus",
+            level=Level.WARNING,
+            message=said.format("is of no use", source.trouble),
+            remedy="see guardrail.prometheus_url; until then latency moves nothing",
+        )
+    if source.answers and not source.answers.get("ok"):
+        return Finding(
+            check="prometheus",
+            level=Level.WARNING,
+            message=said.format("answers", "but never with one number"),
+            remedy="try guardrail.slo_query in its own screen; mbcasctl status has its words",
+        )
+    return Finding(check="prometheus", level=Level.OK, message=said.format("answers", "latencies are known"))
+
+
 def leftovers(facts: HostFacts) -> Finding:
     """Are limits in force that nobody will put back?"""
     found = facts.ledger
@@ -253,6 +279,7 @@ _CHECKS: tuple[Callable[[HostFacts], Finding | None], ...] = (
     no_limit,
     clock,
     daemon,
+    prometheus,
     leftovers,
 )
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from mbcasd.model.mounts import CgroupMounts
+from mbcasd.model.snapshot import LatencySourceSnapshot
 
 
 class Level(Enum):
@@ -79,6 +80,7 @@ class DaemonFacts:
     absent: bool = False  # nobody answers because none is running
     denied: bool = False  # this user may not ask
     problems: tuple[str, ...] = ()  # what it says itself
+    latency_sources: tuple[LatencySourceSnapshot, ...] = ()  # whom it asks for latencies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

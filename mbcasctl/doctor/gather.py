@@ -130,6 +130,7 @@ def _daemon(socket_path: str) -> DaemonFacts:
         socket=socket_path,
         summary=f"{node.version}: {node.run_mode}, {count} workload{'' if count == 1 else 's'}",
         problems=node.problems,
+        latency_sources=node.latency_sources,
     )
 
 

@@ -156,7 +156,8 @@ def _share(history: History | None, name: str) -> Share | None:
 def _target(estimator: str, row: WorkloadSnapshot, settings: Settings | None) -> float | None:
     if settings is None or estimator not in {EstimatorKind.TOBIT.value, EstimatorKind.CAPTAIN.value}:
         return None
-    return target_ratio(LawSettings(settings.demand, settings.cost, Preset.K, WorkloadClass(row.workload_class)))
+    usual_ratio = target_ratio(LawSettings(settings.demand, settings.cost, Preset.K, WorkloadClass(row.workload_class)))
+    return usual_ratio * row.leniency
 
 
 def _change(found: Recorded[ResizeOutcome]) -> Change:
@@ -177,7 +178,7 @@ def _guard(events: Sequence[Recorded[Event]], taken_wall_s: float) -> Happening 
     for event in events:
         if taken_wall_s - event.wall_s > GUARD_S:
             return None
-        if event.value.kind == "guard":
+        if event.value.kind in {"guard", "violation"}:
             return Happening(wall_s=event.wall_s, message=event.value.message)
     return None
 

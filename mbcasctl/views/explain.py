@@ -12,6 +12,7 @@ from mbcasctl.views import style, text
 from mbcasctl.views.text import UNICODE, Glyphs
 from mbcasd.model.decision import HeldBy
 from mbcasd.model.market import Binding
+from mbcasd.model.snapshot import WorkloadSnapshot
 from mbcasd.units import format_cpu_milli, format_duration
 
 _LABEL_WIDTH = 10
@@ -23,7 +24,7 @@ _WHY = {
     HeldBy.CAP.value: "Its owner or the configuration allows no more.",
     HeldBy.STEP.value: "A limit moves by so much at once; the next step follows.",
     HeldBy.COOLDOWN.value: "It was changed a moment ago and is left alone for a while.",
-    HeldBy.GUARD.value: "The guard raised it after a throttling spike.",
+    HeldBy.GUARD.value: "The guard holds it up after a throttling spike, or because it was too slow.",
     HeldBy.PENDING.value: "A change is under way, or was refused and is tried again.",
     HeldBy.OWNER.value: "Somebody else set its limit, so MBCAS leaves it alone.",
 }
@@ -135,6 +136,7 @@ def _facts(found: Explanation, glyphs: Glyphs) -> list[tuple[str, str]]:
         ]
     if found.share is not None and found.share.problems:
         facts.append(("receipt", f"does not hold: {'; '.join(found.share.problems)}"))
+    facts.append(("latency", latency(row, found.taken_wall_s, glyphs)))
     if found.guard is not None:
         facts.append(("guard", f"{_clock(found.guard.wall_s)}: {found.guard.message}"))
     facts += [("resize", _resize(found, glyphs)), ("cgroup", row.cgroup)]
@@ -165,6 +167,21 @@ def _stall(found: Explanation, glyphs: Glyphs) -> str:
         f"it waited {row.stalled_s:.1f} s: {limit} % for its own limit, {neighbour} % for neighbours, "
         f"{own} % for its own parallelism"
     )
+
+
+def latency(row: WorkloadSnapshot, now_wall_s: float, glyphs: Glyphs) -> str:
+    """What is known of a workload's latency and what follows from it; empty: nobody asked for anything."""
+    if row.slo_p99_s is None and not row.p99_source:
+        return ""
+    expected = "" if row.slo_p99_s is None else f"{row.slo_p99_s * 1000:.0f} ms expected, "
+    if not row.p99_source or row.p99_read_wall_s is None:
+        return f"{expected}nobody says what it is"
+    said = f"{row.p99_source}, {text.age(now_wall_s - row.p99_read_wall_s, glyphs)} ago"
+    seen = "" if row.p99_s is None else f"p99 {row.p99_s * 1000:.0f} ms, "
+    verdict = {True: "violated", False: "kept", None: "too old to count"}[row.slo_violated]
+    times = f"; violated in {row.slo_violations} periods so far" if row.slo_violations else ""
+    borne = "" if row.leniency == 1 else f"; it may bear {row.leniency:.2g} times its usual throttling"
+    return f"{seen}{expected}{verdict} ({said}){times}{borne}"
 
 
 def _estimate(found: Explanation, glyphs: Glyphs) -> str:

@@ -103,12 +103,24 @@ def _facts(status: NodeStatus, glyphs: Glyphs) -> list[tuple[str, str]]:
         ("workloads", workloads),
         ("decided", decided),
     ]
+    if any(row.p99_source for row in node.workloads) or node.latency_sources:
+        facts.append(("latency", _latency(node)))
     if status.suffering:
         more = len(status.suffering) - _MOST_NAMED
         facts.append(
             ("suffering", ", ".join(status.suffering[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else ""))
         )
     return facts
+
+
+def _latency(node: NodeSnapshot) -> str:
+    """How many objectives are kept, and how those do who say so."""
+    verdicts = [row.slo_violated for row in node.workloads if row.p99_source]
+    unknown = sum(row.p99_source == "" and row.slo_p99_s is not None for row in node.workloads) + verdicts.count(None)
+    counts = ((verdicts.count(False), "kept"), (verdicts.count(True), "violated"), (unknown, "not known"))
+    words = ", ".join(f"{count} {word}" for count, word in counts if count) or "nothing to judge"
+    sources = [f"{source.kind} {'answers' if source.up else 'does not answer'}" for source in node.latency_sources]
+    return f"objectives: {words}{'; ' if sources else ''}{', '.join(sources)}"
 
 
 def _name(row: WorkloadSnapshot) -> str:

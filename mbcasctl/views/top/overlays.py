@@ -47,7 +47,7 @@ _HELP = (
     ("floor, cap", "the bound that its owner or the configuration set"),
     ("step", "a limit moves by so much at once"),
     ("cooldown", "it was changed a moment ago"),
-    ("guard", "the guardrail raised it after a throttling spike"),
+    ("guard", "the guardrail holds it up after a throttling spike, or because it was too slow"),
     ("pending", "a change is under way"),
     ("owner", "somebody else set the limit: left alone"),
 )
