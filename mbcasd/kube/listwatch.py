@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic
 
+from msgspec.structs import replace
+
 from mbcasd.clock import Clock
 from mbcasd.errors import ApiAway, ApiRefused
 from mbcasd.kube.api import Api, Lines
 from mbcasd.kube.backoff import FIRST_S, LONGEST_S, Backoff, sentence
 from mbcasd.kube.objects import Identity
-from mbcasd.kube.wire import Bookmark, Change, NotUnderstood, T, Trouble, Wire
+from mbcasd.kube.wire import Bookmark, Change, Named, NotUnderstood, T, Trouble, Wire
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +90,7 @@ class ListWatch(Generic[T]):
         key: Callable[[Identity], Key] = by_name,
         on_change: Callable[[Key, T | None], None] | None = None,
         optional: bool = False,
+        versions_matter: bool = True,
         page_size: int = 500,
         patience: Patience | None = None,
     ) -> None:
@@ -103,12 +106,14 @@ class ListWatch(Generic[T]):
             on_change: Called on the watching thread for each object that came, changed or went (None), after the
                 store has it. It must be quick and raise nothing: a bug in it ends the watch, see `items`.
             optional: The server may not have this kind: then there is nothing of it.
+            versions_matter: False: an object that differs in nothing but its version is no change worth calling
+                `on_change` for. Others write the status of a HorizontalPodAutoscaler four times a minute.
             page_size: Objects per page of a list.
             patience: How long to wait for what.
         """
         self._api, self._path, self._wire, self._clock = api, path, Wire(kind), clock
         self._params, self._on_change, self._optional = dict(params), on_change, optional
-        self._key, self._page_size = key, page_size
+        self._key, self._page_size, self._versions_matter = key, page_size, versions_matter
         self._patience = patience or Patience()
         self._backoff = Backoff(self._patience.first_s, self._patience.longest_s)
         self._name = path.rpartition("/")[2]
@@ -358,8 +363,9 @@ class ListWatch(Generic[T]):
                 return
             self._items[key] = item
             self._snapshot = None
-        if self._on_change is not None:
-            self._on_change(key, item)
+        if self._on_change is None or (old is not None and not self._versions_matter and _is_same(old, item)):
+            return
+        self._on_change(key, item)
 
     def _drop(self, key: Key) -> None:
         with self._lock:
@@ -372,3 +378,9 @@ class ListWatch(Generic[T]):
     def _forget_all_but(self, seen: set[Key]) -> None:
         for key in [key for key in self._items if key not in seen]:
             self._drop(key)
+
+
+def _is_same(old: Named, new: Named) -> bool:
+    """Whether two states of an object differ in nothing that we read but their versions."""
+    versions = {"resource_version": new.metadata.resource_version, "generation": new.metadata.generation}
+    return replace(old, metadata=replace(old.metadata, **versions)) == new  # type: ignore[type-var]

@@ -409,6 +409,21 @@ def test_objects_of_the_cluster_are_kept_under_an_empty_namespace():
         assert list(watch.items) == [("", "default")]
 
 
+def test_a_change_of_nothing_that_we_read_need_not_be_told():
+    def hpa_like(request):
+        request.begin_stream()
+        request.event("MODIFIED", {**a_pod("a", 11), "unread": {"currentReplicas": 3}})
+        request.event("MODIFIED", a_pod("a", 12, spec={"nodeName": "n"}))
+        request.event("MODIFIED", a_pod("a", 13, spec={"nodeName": "n"}))
+        request.event("DELETED", a_pod("a", 14))
+        request.hold()
+
+    with watching(World(hpa_like), versions_matter=False) as (_, watch, changes):
+        wait_until(lambda: watch.events == 4, 5, "all have come")
+        wait_until(lambda: changes[-1] == ("a", None), 5, "it is gone")
+        assert changes == [("a", "1"), ("b", "2"), ("a", "12"), ("a", None)]
+
+
 def test_an_empty_list_may_be_null():
     with watching(World(listed=[{"metadata": {"resourceVersion": "1"}, "items": None}])) as (_, watch, _):
         assert watch.wait_synced(5)

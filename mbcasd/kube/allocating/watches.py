@@ -45,9 +45,21 @@ class NodeWatches:
         self.allocations = ListWatch(
             api, names.allocations_path(), PodAllocation, clock=clock, params=of_node, on_change=on_allocation
         )
-        self.namespaces = ListWatch(api, "/api/v1/namespaces", Namespace, clock=clock, on_change=self._rules_changed)
+        self.namespaces = ListWatch(
+            api,
+            "/api/v1/namespaces",
+            Namespace,
+            clock=clock,
+            on_change=self._rules_changed,
+            versions_matter=False,
+        )
         self.limit_ranges = ListWatch(
-            api, "/api/v1/limitranges", LimitRange, clock=clock, on_change=self._rules_changed
+            api,
+            "/api/v1/limitranges",
+            LimitRange,
+            clock=clock,
+            on_change=self._rules_changed,
+            versions_matter=False,
         )
         self.hpas = ListWatch(
             api,
@@ -56,6 +68,7 @@ class NodeWatches:
             clock=clock,
             on_change=self._rules_changed,
             optional=True,
+            versions_matter=False,
         )
         self.vpas = ListWatch(
             api,
@@ -64,6 +77,7 @@ class NodeWatches:
             clock=clock,
             on_change=self._rules_changed,
             optional=True,
+            versions_matter=False,
         )
         self._all: tuple[ListWatch[Any], ...] = (
             self.pods,
