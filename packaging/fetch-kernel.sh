@@ -1,6 +1,8 @@
 #!/bin/sh
 # Get a kernel for the virtual machine of the tests: fetch-kernel.sh FILE
 #
+# Those of its modules that a node of Kubernetes needs go to the folder `modules` beside it.
+#
 # The distribution's own package for virtual machines is downloaded and its kernel taken out of it. Nothing is
 # installed: this machine's own boot is none of the tests' business.
 set -eu
@@ -29,5 +31,14 @@ download() {
 # Package lists may be older than the archive, or not there at all.
 download 2>/dev/null || { apt-get -qq update && download; }
 dpkg-deb --fsys-tarfile ./*.deb | tar -x --wildcards './boot/vmlinuz-*'
-mkdir -p "$(dirname "$file")"
+# Ubuntu has them in a package of their own, or built in.
+dpkg-deb --fsys-tarfile ./*.deb | tar -x --wildcards \
+    './lib/modules/*/kernel/drivers/virtio/*' './lib/modules/*/kernel/drivers/net/veth.ko*' \
+    './lib/modules/*/kernel/drivers/net/virtio_net.ko*' './lib/modules/*/kernel/drivers/net/net_failover.ko*' \
+    './lib/modules/*/kernel/net/core/failover.ko*' './lib/modules/*/kernel/fs/overlayfs/*' 2>/dev/null ||
+    echo "    not all modules are in the package of the kernel" >&2
+modules=$(dirname "$file")/modules
+rm -rf "$modules"
+mkdir -p "$modules"
+[ ! -d lib/modules ] || find lib/modules -name '*.ko*' -exec mv {} "$modules" \;
 mv boot/vmlinuz-* "$file"

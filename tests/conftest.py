@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cluster import cluster as nodes
 from cluster import control_plane as kubernetes
-from cluster import programs
+from cluster import programs, virtual_node
 from hypothesis import HealthCheck, settings
 from vm import machine
 
@@ -63,6 +63,7 @@ TIERS = {
     "mounts": _mounts_are_missing,
     "binary": _binary_is_missing,
     "node": nodes.missing,
+    "node_v2": lambda: nodes.missing() or virtual_node.missing(),
     "control_plane": lambda: kubernetes.missing() or kubernetes.missing(programs.OLDEST),
 }
 
@@ -128,3 +129,10 @@ def cluster() -> Iterator[nodes.Cluster]:
     """A whole Kubernetes with two real nodes; tests take namespaces of their own in it."""
     with nodes.Cluster() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def node_v2(cluster: nodes.Cluster) -> Iterator[str]:
+    """The name of a third node of the cluster, with cgroup v2; slow, and gone when the module's tests are done."""
+    with cluster.with_virtual_node() as name:
+        yield name

@@ -6,6 +6,7 @@ API server's pod proxy; there is no DNS and no way from node to node.
 """
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,10 @@ from cluster.pki import SERVICE_ADDRESS
 from cluster.pods import Pods
 from cluster.polling import poll_until
 from cluster.relays import start_relay
+from cluster.virtual_node import VirtualNode
 
 READY_WITHIN_S = 60
+VIRTUAL_READY_WITHIN_S = 180
 GONE_WITHIN_S = 30
 
 
@@ -47,7 +50,7 @@ class Cluster(ControlPlane):
             apiserver_flags: More flags, for instance a feature gate.
         """
         self._wanted_nodes, self._kubelet = nodes, kubelet or {}
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, Node | VirtualNode] = {}
         self.api_relays: dict[str, Daemon] = {}
         self.pods = Pods(self, self.nodes)
         super().__init__(programs.NEWEST, apiserver_flags=apiserver_flags)
@@ -136,8 +139,9 @@ class Cluster(ControlPlane):
             try:
                 yield name
             finally:
-                # What still burns would disturb the next test.
+                # What still burns would disturb the next test; and a Deployment would make its pods again.
                 pods = f"/api/v1/namespaces/{name}/pods"
+                self.request("DELETE", f"/api/v1/namespaces/{name}")
                 self.request("DELETE", pods)
                 poll_until(lambda: not self.get(pods)["items"], GONE_WITHIN_S, lambda: f"the pods of {name} are gone")
 
@@ -172,6 +176,30 @@ class Cluster(ControlPlane):
         for having in self.nodes.values():
             having.carry(at or port, ("127.0.0.1", port))
         return f"{SERVICE_ADDRESS}:{at or port}"
+
+    @contextmanager
+    def with_virtual_node(self, **kubelet: Any) -> Iterator[str]:
+        """Let a node with cgroup v2 join; yields its name, and lets it go at the end."""
+        joining = VirtualNode(self.instance, len(self.nodes) + 1, self.pki, kubelet)
+        self.nodes[joining.name] = joining
+        try:
+            joining.start()
+            joining.start_containerd()
+            joining.import_image(archives.standard_archive())
+            self.api_relays[joining.name] = joining.carry(443, (self.address, 6443))
+            self._let_in()
+            joining.kubelet.start()
+            self.wait_for_node(joining.name, within_s=VIRTUAL_READY_WITHIN_S)
+            yield joining.name
+        finally:
+            joining.stop()
+            # Nobody there will ever confirm that they have ended.
+            for pod in self.get(f"/api/v1/pods?fieldSelector=spec.nodeName={joining.name}")["items"]:
+                path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
+                self.request("DELETE", f"{path}?gracePeriodSeconds=0")
+            self.request("DELETE", f"/api/v1/nodes/{joining.name}")
+            del self.nodes[joining.name]
+            shutil.rmtree(joining.directory)
 
     def stop_kubelet(self, name: str) -> None:
         """End it as a crash would; its pods go on."""

@@ -34,6 +34,8 @@ def missing() -> str | None:
 class Node(NodePlan):
     """A node's namespaces, its containerd and its kubelet."""
 
+    patience = 1  # what waits are multiplied by
+
     def __init__(self, instance: Instance, number: int, pki: Pki, kubelet: Mapping[str, Any]) -> None:
         """Describe it, as its plan does; `start` and `start_containerd` start it."""
         name = f"{instance.name}/node-{number}"

@@ -7,8 +7,9 @@ from cluster.archives import BURNER
 from cluster.control_plane import ControlPlane
 from cluster.node import Node
 from cluster.polling import poll_until
+from cluster.virtual_node import VirtualNode
 
-RUNS_WITHIN_S = 30
+RUNS_WITHIN_S = 60
 
 Pod = dict[str, Any]
 
@@ -54,7 +55,7 @@ def a_pod(
 class Pods:
     """What tests do with pods of a cluster."""
 
-    def __init__(self, cluster: ControlPlane, nodes: Mapping[str, Node]) -> None:
+    def __init__(self, cluster: ControlPlane, nodes: Mapping[str, Node | VirtualNode]) -> None:
         self._cluster, self._nodes = cluster, nodes
 
     def start(self, namespace: str, pod: Pod, *, within_s: float = RUNS_WITHIN_S) -> Pod:
@@ -70,6 +71,7 @@ class Pods:
     ) -> Pod:
         """Wait until this is true of it; returns it as it is then."""
         seen: Pod = {}
+        patience = max(node.patience for node in self._nodes.values())
 
         def is_true() -> bool:
             code, found = self._cluster.request("GET", f"/api/v1/namespaces/{namespace}/pods/{name}")
@@ -77,7 +79,9 @@ class Pods:
             seen.update(found)
             return code == 200 and fact(found)
 
-        poll_until(is_true, within_s, lambda: f"{namespace}/{name} {what}\n{seen}\n{self._events(namespace, name)}")
+        poll_until(
+            is_true, within_s * patience, lambda: f"{namespace}/{name} {what}\n{seen}\n{self._events(namespace, name)}"
+        )
         return seen
 
     def delete(self, namespace: str, name: str, *, within_s: float = RUNS_WITHIN_S) -> None:
@@ -116,7 +120,7 @@ class Pods:
         both = (*statuses.get("containerStatuses", ()), *statuses.get("initContainerStatuses", ()))
         return sum(status["restartCount"] for status in both)
 
-    def _cgroup(self, namespace: str, name: str, container: str) -> tuple[Node, str]:
+    def _cgroup(self, namespace: str, name: str, container: str) -> tuple[Node | VirtualNode, str]:
         pod = self.get(namespace, name)
         return self._nodes[pod["spec"]["nodeName"]], cgroup_of(pod, container)
 

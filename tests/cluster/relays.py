@@ -1,6 +1,7 @@
 """Starts `relay`, the program that carries connections into and out of the networks of nodes."""
 
 import json
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,3 +21,9 @@ def start_relay(name: str, wanted: dict[str, Any], log: Path) -> Daemon:
     relay = Daemon(f"the relay {name}", relay_argv(wanted), log)
     relay.start()
     return relay
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]

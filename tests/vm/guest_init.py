@@ -22,6 +22,9 @@ MOUNTS = [
     ("cgroup2", "/sys/fs/cgroup"),
 ]
 PORT = "/dev/ttyS1"
+# From linux/mount.h.
+MS_BIND = 4096
+MS_MOVE = 8192
 # From linux/sockios.h and linux/if.h.
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 1
@@ -29,6 +32,7 @@ IFF_UP = 1
 
 def main() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
+    _leave_first_root(libc)
     for kind, path in MOUNTS:
         Path(path).mkdir(parents=True, exist_ok=True)
         if libc.mount(kind.encode(), path.encode(), kind.encode(), 0, None):
@@ -45,6 +49,18 @@ def main() -> None:
         _answer(port, {"ready": os.uname().release})
         for line in requests:
             _answer(port, _run(json.loads(line)))
+
+
+def _leave_first_root(libc: ctypes.CDLL) -> None:
+    """Make a mount of its own of what was unpacked: containers exchange their root, and the first one cannot be."""
+    again = Path("/again")
+    again.mkdir()
+    for source, target, flags in ((b"/", b"/again", MS_BIND), (b"/again", b"/", MS_MOVE)):
+        if flags == MS_MOVE:
+            os.chdir(again)
+        if libc.mount(source, target, None, flags, None):
+            raise OSError(ctypes.get_errno(), "cannot mount the root again")
+    os.chroot(".")
 
 
 def _run(request: dict) -> dict:

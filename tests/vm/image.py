@@ -33,24 +33,36 @@ NOT_OF_STDLIB |= {"site-packages", "dist-packages"}
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 
-def build(archive: Path) -> None:
-    """Write the archive to start from."""
+def build(
+    archive: Path, *, with_project: bool = True, programs: Iterable[Path] = (), files: Iterable[Path] = ()
+) -> None:
+    """Write the archive to start from.
+
+    Args:
+        archive: The file to write.
+        with_project: Whether the project and what its tests import are in it, beside Python.
+        programs: More programs, with their libraries.
+        files: More files. All of them are at the paths that they have here.
+    """
     base = Path(sys.executable).resolve()
     with CpioWriter(archive) as cpio:
         cpio.device(Path("/dev/console"), CONSOLE)
         for empty in ("proc", "sys", "tmp", "run", "root", "var/lib"):
             cpio.directory(Path("/", empty))
         cpio.add(Path("/etc/passwd"), b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")
+        cpio.add(Path("/etc/hosts"), b"127.0.0.1 localhost\n")
         # The kernel takes no long path, and no blank, behind #!.
         cpio.add(Path("/python"), os.fsencode(base), stat.S_IFLNK | 0o777)
         cpio.add(Path("/init"), b"#!/python -IS\n" + INIT.read_bytes(), stat.S_IFREG | 0o755)
-        python = [*_python(base), *_distributions(), *_project()]
-        for file in python:
+        python = [*_python(base), *((*_distributions(), *_project()) if with_project else ())]
+        programs = list(programs)
+        for file in (*python, *programs, *files):
             cpio.copy(file)
-        programs = [Path(found).resolve() for name in PROGRAMS if (found := shutil.which(name))]
-        for name, program in zip(PROGRAMS, programs, strict=True):
+        usual = [Path(found).resolve() for name in PROGRAMS if (found := shutil.which(name))]
+        for name, program in zip(PROGRAMS, usual, strict=True):
             cpio.copy(program, Path("/bin", name))
-        for library in _libraries([base, *programs, *(file for file in python if ".so" in file.suffixes)]):
+        extensions = [file for file in python if ".so" in file.suffixes]
+        for library in _libraries([base, *usual, *programs, *extensions]):
             # Under the name by which it is asked for, which is often a link.
             cpio.copy(library.resolve(), library)
         cache = Path("/etc/ld.so.cache")

@@ -1,4 +1,4 @@
-"""A small virtual machine with cgroup v2, emulated in software, without network or disk.
+"""A small virtual machine with cgroup v2, emulated in software, without a disk, and without a network unless asked for.
 
 It starts from one archive in memory and is gone without a trace when its process ends. It runs on this machine's
 Python at this machine's paths, some ten to twenty times slower.
@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -52,27 +53,39 @@ class Done:
 class Machine:
     """A running guest; a context manager, after which nothing of it is left but the console's log."""
 
-    def __init__(self, directory: Path, *, psi: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        psi: bool = True,
+        build: Callable[[Path], None] = image.build,
+        memory_mib: int = MEMORY_MIB,
+        devices: Sequence[str] = (),
+    ) -> None:
         """Start it.
 
         Args:
             directory: Gets its files: an archive of some 100 MB while it starts, and the console's log.
             psi: Whether its kernel counts pressure.
+            build: Writes the archive.
+            memory_mib: How much it has; the archive is in it twice while it starts.
+            devices: More arguments for qemu, for instance a network.
         """
         self._console = directory / "console.log"
         archive = directory / "root.cpio"
-        image.build(archive)
+        build(archive)
         ours, theirs = socket.socketpair()
         self._link, self._unread = ours, b""
         with theirs:
             # Should this process be killed, the machine dies too.
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", QEMU, "-nodefaults", "-no-user-config", "-display", "none"]
-                + ["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(MEMORY_MIB), "-no-reboot"]
+                + ["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(memory_mib), "-no-reboot"]
                 + ["-kernel", str(KERNEL), "-initrd", str(archive)]
                 + ["-append", f"console=ttyS0 quiet panic=-1 cgroup_no_v1=all psi={psi:d}"]
                 + ["-serial", f"file:{self._console}"]
-                + ["-chardev", f"socket,id=commands,fd={theirs.fileno()}", "-serial", "chardev:commands"],
+                + ["-chardev", f"socket,id=commands,fd={theirs.fileno()}", "-serial", "chardev:commands"]
+                + list(devices),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
@@ -102,7 +115,7 @@ class Machine:
 
     def run(self, *argv: str, within_s: float = 60) -> Done:
         """Run a program in the guest, in the project's folder; raises as `python` does."""
-        env = {"PATH": "/bin", "HOME": "/root", "LANG": "C.UTF-8", "TEST_PATIENCE": PATIENCE}
+        env = {"PATH": "/bin:/usr/bin:/usr/sbin", "HOME": "/root", "LANG": "C.UTF-8", "TEST_PATIENCE": PATIENCE}
         request = {"argv": argv, "cwd": str(image.PROJECT), "env": env}
         try:
             self._link.sendall(json.dumps(request).encode() + b"\n")
