@@ -27,6 +27,7 @@ from mbcasd.drivers.sensors import Sensors
 from mbcasd.engine.step import OPTIMIZER
 from mbcasd.errors import ConfigError
 from mbcasd.kube import access, names
+from mbcasd.kube.allocating import shares
 from mbcasd.kube.allocating.allocator import Allocator
 from mbcasd.kube.allocating.intents import PodFacts
 from mbcasd.kube.allocating.watches import NodeWatches
@@ -44,7 +45,7 @@ from mbcasd.roles.settingsfile import SettingsFile
 from mbcasd.sensing.capacity import NodeReader
 from mbcasd.sensing.tree import CgroupTree
 from mbcasd.serving.server import Routes, Server
-from mbcasd.settings import BurstPolicy, Preset, Settings
+from mbcasd.settings import BurstPolicy, Preset, RequestPolicy, Settings
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,9 @@ class _Daemon:
         self._looked_at: NodeSnapshot | None = None
         self._surveyed: tuple[PodFacts, ...] | None = None
         self._live: Live | None = None
+        self._shares: dict[str, dict[str, int]] = {}
         self._passed_at_s = self._clock.now_s()
+        self._share_due_s = self._passed_at_s + shares.EVERY_S / 4  # once it is known what limits are needed
         self._reload_wanted = self._failed = False
 
     def on_stop(self, _number: int, _frame: FrameType | None) -> None:
@@ -225,7 +228,21 @@ class _Daemon:
         if self._watches.synced and self._pods.facts != self._surveyed:
             self._surveyed = self._pods.facts
             self._allocator.survey(self._surveyed)
+        if self._file.settings.resize.request_policy is RequestPolicy.SHARE:
+            self._share(limits)
         return workloads
+
+    def _share(self, limits: Mapping[WorkloadId, LimitReading]) -> None:
+        """Clear the slow market of requests, when it is due."""
+        now_s = self._clock.now_s()
+        if now_s < self._share_due_s or not self._watches.synced:
+            return
+        self._share_due_s = now_s + shares.EVERY_S
+        market = self._file.settings.market
+        sharers, others_milli = self._pods.sharers(limits)
+        capacity_milli = self._node_milli * (1 - market.system_reserve_percent / 100) - others_milli
+        self._shares = shares.shares_of(sharers, self._shares, capacity_milli, market.quantum_milli or 1.0)
+        self._writer.share(self._shares)
 
     def _on_decision(self, decision: Decision) -> None:
         self._allocator.note(decision)

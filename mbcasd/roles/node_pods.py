@@ -17,6 +17,7 @@ from mbcasd.kube.allocating.intents import PodFacts, RequestRule, Seat, Standing
 from mbcasd.kube.allocating.limitranges import NO_BOUNDS, CpuBounds, LimitRange, bounds_of
 from mbcasd.kube.allocating.members import Member, members_of
 from mbcasd.kube.allocating.selection import Skipped, Subject, why_not
+from mbcasd.kube.allocating.shares import Sharer
 from mbcasd.kube.allocating.watches import NodeWatches
 from mbcasd.kube.allocating.writer import AllocationWriter
 from mbcasd.kube.objects import ContainerCpu, Pod, PodAllocation
@@ -150,6 +151,29 @@ class NodePods:
             workloads[name] = before
         self._workloads = workloads
         return workloads
+
+    def sharers(self, limits: Mapping[WorkloadId, LimitReading]) -> tuple[tuple[Sharer, ...], float]:
+        """The containers whose requests follow their shares, and the requests of everybody else on the node.
+
+        Args:
+            limits: In force.
+        """
+        sharers: list[Sharer] = []
+        others_milli = 0.0
+        for judged in self._judged.values():
+            facts = judged.facts
+            if judged.pod.status.phase in {"Succeeded", "Failed"}:
+                continue
+            sharing = {seat.name for seat in facts.seats if seat.is_managed and seat.request_rule is RequestRule.SHARE}
+            for member in judged.members:
+                limit = limits.get(WorkloadId(facts.namespace, facts.name, member.name))
+                limit_milli = limit.limit_milli if limit is not None else None
+                if member.name in sharing and facts.standing is Standing.MANAGED and limit_milli is not None:
+                    contract = judged.verdicts[member.name].contract
+                    sharers.append(Sharer(facts.uid, member.name, contract, limit_milli))
+                else:
+                    others_milli += member.request_milli or 0
+        return tuple(sharers), others_milli
 
     def problems(self) -> Iterator[str]:
         """What a person should look at: words of owners that cannot be taken, and containers that were not found."""

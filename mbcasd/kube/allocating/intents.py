@@ -104,7 +104,7 @@ def intent_of(
         return None
     if known is not None and (facts.standing is Standing.RELEASED or _is_outdated(facts, known)):
         return Intent.written(known)._replace(released=True)
-    if facts.standing is Standing.RELEASED or (known is None and not wanted):
+    if facts.standing is Standing.RELEASED or (known is None and not wanted and not shares):
         return None
     original = {cpu.name: cpu for cpu in known.spec.original} if known is not None else {}
     held: dict[str, ContainerCpu] = {}

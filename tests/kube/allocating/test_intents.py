@@ -125,6 +125,8 @@ def test_a_share_stays_below_the_limit_and_stays_what_it_was_until_the_next():
     assert intent(facts(seat), wanted={"app": 200}, shares={"app": 900}).containers == (cpu("app", 200, 190),)
     assert intent(facts(seat), known({"app": (400, 250)})).containers == (cpu("app", 400, 250),)
     assert intent(facts(seat), wanted={"app": 400}).containers == (cpu("app", 400, 100),)
+    # A share is a decision too, where no limit was ever moved.
+    assert intent(facts(seat), shares={"app": 150}).containers == (cpu("app", 200, 150),)
 
 
 def test_requests_that_were_moved_go_back_when_they_are_to_be_kept():
