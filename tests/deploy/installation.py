@@ -234,7 +234,7 @@ def a_resize(
     """What a controller asks for: method, path, body, type; `more` are fields of the container, or the body itself."""
     resources = more.pop("resources", {"limits": {"cpu": limit}})
     body = more.pop("body", {"spec": {"containers": [{"name": "main", "resources": resources, **more}]}})
-    path = pods_path(*pod, "resize") + ("?dryRun=All" if dry_run else "")
+    path = f"{pods_path(*pod, 'resize')}?fieldManager=mbcas-controller{'&dryRun=All' if dry_run else ''}"
     return "PATCH", path, body, STRATEGIC_PATCH
 
 

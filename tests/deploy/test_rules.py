@@ -232,6 +232,20 @@ def test_it_may_only_where_the_owner_has_said_a_word(installation, resize, names
     assert answer[0] == 200 if may else refuses(answer, "neither the pod nor its namespace carries the label")
 
 
+def test_a_word_that_is_taken_away_leaves_the_way_back_open(installation, namespace):
+    pod = (namespace, "web-0")
+    installation.a_pod(*pod)
+    moved = installation.request(*a_resize(pod, limit="300m"), token=installation.controller)
+    assert moved[0] == 200
+    unlabelled = {"metadata": {"labels": {"mbcas.io/managed": None}}}
+    assert installation.request("PATCH", f"/api/v1/namespaces/{namespace}", unlabelled, MERGE)[0] == 200
+
+    assert installation.request(*a_resize(pod, limit="200m"), token=installation.controller)[0] == 200
+    installation.a_pod(namespace, "web-1")
+    other = installation.request(*a_resize((namespace, "web-1"), limit="300m"), token=installation.controller)
+    assert refuses(other, "and MBCAS has never resized it")
+
+
 def test_a_cluster_may_turn_that_around(installation, resize):
     """The component for `selection.opt_in = false`."""
     with installation.opted_out(), installation.namespace(managed=False) as where:
