@@ -134,6 +134,6 @@ def test_nothing_is_left_of_it_at_the_end(answer):
             client.talk()
             began_s = time.monotonic()
             client.stop()
-            assert time.monotonic() - began_s < 5
+            assert time.monotonic() - began_s < 15
         wait_until(lambda: threading.active_count() <= threads + 1, 10, "all threads have ended")
         wait_until(lambda: open_sockets() <= sockets + 1, 10, "all sockets are closed")
