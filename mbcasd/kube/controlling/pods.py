@@ -36,6 +36,7 @@ class PodContainer(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class _PodSpec(Struct, frozen=True, kw_only=True, rename="camel"):
+    node_name: str = ""
     containers: tuple[PodContainer, ...] = ()
     init_containers: tuple[PodContainer, ...] = ()
     resources: Resources | None = None  # of the pod as a whole; then they fix its QoS class

@@ -64,6 +64,10 @@ def reconcile(seen: Seen, memory: Memory, rules: Rules, at: Instant) -> Verdict:
     if pod is None or pod.metadata.uid != spec.pod_uid or pod.status.phase in _ENDED:
         # Nothing of ours is in force any more. The object goes with its pod, unless that was the last thing it was for.
         return Verdict(action=Action.DELETE) if spec.released else _UNTOUCHED
+    if pod.spec.node_name != spec.node_name:
+        # Rules hold an agent to its node's name; that the pod is there as well, only we can see. Its own agent could
+        # not write this object, so it must not stay in the way either.
+        return Verdict(action=Action.DELETE)
     if pod.metadata.deletion_timestamp is not None:
         return Verdict(memory=memory)
     if pod.metadata.generation < memory.generation:

@@ -699,6 +699,14 @@ def test_a_pod_that_was_made_again_is_another_one() -> None:
     assert UID != "another"
 
 
+@pytest.mark.parametrize("released", [False, True])
+def test_an_agent_decides_nothing_for_a_pod_of_another_node(*, released: bool) -> None:
+    world = World(allocation=an_allocation(nodeName="node-2", released=released))
+
+    assert world.look().action is Action.DELETE
+    assert world.patches == []
+
+
 def test_the_object_of_a_pod_that_is_gone_is_deleted_only_when_it_was_released() -> None:
     assert World(pod=None).look().action is Action.NOTHING
     assert World(pod=None, allocation=an_allocation(released=True)).look().action is Action.DELETE
