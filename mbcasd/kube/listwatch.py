@@ -14,18 +14,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic
 
-from msgspec.structs import replace
-
 from mbcasd.clock import Clock
 from mbcasd.errors import ApiAway, ApiRefused
 from mbcasd.kube.api import Api, Lines
 from mbcasd.kube.backoff import FIRST_S, LONGEST_S, Backoff, sentence
 from mbcasd.kube.objects import Identity
-from mbcasd.kube.wire import Bookmark, Change, Named, NotUnderstood, T, Trouble, Wire
+from mbcasd.kube.store import Key, Store
+from mbcasd.kube.wire import Bookmark, Change, NotUnderstood, T, Trouble, Wire
+
+__all__ = ["Key", "ListWatch", "Patience"]
 
 log = logging.getLogger(__name__)
-
-Key = tuple[str, str]  # (namespace, name); the namespace is empty for what has none
 
 # Codes after which a watch may be taken up where it was; after any other the list is made anew.
 _GO_ON_AFTER = frozenset({429, 500, 502, 503})
@@ -112,16 +111,14 @@ class ListWatch(Generic[T]):
             patience: How long to wait for what.
         """
         self._api, self._path, self._wire, self._clock = api, path, Wire(kind), clock
-        self._params, self._on_change, self._optional = dict(params), on_change, optional
-        self._key, self._page_size, self._versions_matter = key, page_size, versions_matter
+        self._params, self._key, self._optional, self._page_size = dict(params), key, optional, page_size
+        self._store: Store[T] = Store(on_change, versions_matter=versions_matter)
         self._patience = patience or Patience()
         self._backoff = Backoff(self._patience.first_s, self._patience.longest_s)
         self._name = path.rpartition("/")[2]
         self.lists = self.watches = self.events = self.failures = self.unreadable = self.corrupt = 0
 
-        self._lock = threading.Lock()  # guards the four below
-        self._items: dict[Key, T] = {}
-        self._snapshot: Mapping[Key, T] | None = None
+        # Slots that one thread writes and others read.
         self._lines: Lines | None = None
         self._bug: BaseException | None = None
 
@@ -144,8 +141,7 @@ class ListWatch(Generic[T]):
     def stop(self) -> None:
         """End: a watch is cut, a wait is cut short. A thread that is just connecting ends by itself soon after."""
         self._stopping.set()
-        with self._lock:
-            lines = self._lines
+        lines = self._lines
         if lines is not None:
             lines.cut()
         if self._thread.is_alive():
@@ -158,17 +154,13 @@ class ListWatch(Generic[T]):
         Raises:
             RuntimeError: A bug has ended the watching; it is the cause.
         """
-        with self._lock:
-            if self._bug is not None:
-                raise RuntimeError(f"watching {self._name} ended") from self._bug
-            if self._snapshot is None:
-                self._snapshot = MappingProxyType(dict(self._items))
-            return self._snapshot
+        if self._bug is not None:
+            raise RuntimeError(f"watching {self._name} ended") from self._bug
+        return self._store.items
 
     def get(self, key: Key) -> T | None:
         """One object, without a snapshot of all."""
-        with self._lock:
-            return self._items.get(key)
+        return self._store.get(key)
 
     @property
     def synced(self) -> bool:
@@ -198,8 +190,7 @@ class ListWatch(Generic[T]):
             while not self._stopping.wait(wait_s):
                 wait_s = self._turn()
         except BaseException as err:
-            with self._lock:
-                self._bug = err
+            self._bug = err
             self._trouble = f"watching {self._name} ended by a bug: {err!r}"
             raise  # to threading.excepthook, by which a role ends itself
 
@@ -288,7 +279,7 @@ class ListWatch(Generic[T]):
             except ApiRefused as refusal:
                 if refusal.code != _ABSENT or not self._optional:
                     raise
-                self._forget_all_but(set())
+                self._store.drop_all_but(set())
                 self._synced.set()
                 self._backoff.reset()
                 self._recovered()
@@ -300,11 +291,11 @@ class ListWatch(Generic[T]):
             for item in page.items:
                 key = self._key(item.metadata)
                 seen.add(key)
-                self._put(key, item)
+                self._store.put(key, item)
             if not page.more:
                 break
             params["continue"] = page.more
-        self._forget_all_but(seen)
+        self._store.drop_all_but(seen)
         self._version = page.version
         self._synced.set()
 
@@ -324,16 +315,14 @@ class ListWatch(Generic[T]):
             self._opened_s = self._last_heard_s = self._clock.now_s()
             if not self._is_flapping:
                 self._recovered()
-            with self._lock:
-                self._lines = lines
-            if self._stopping.is_set():
+            self._lines = lines
+            if self._stopping.is_set():  # `stop` may have looked for it a moment too early
                 return
             try:
                 for line in lines:
                     self._take(line)
             finally:
-                with self._lock:
-                    self._lines = None
+                self._lines = None
 
     def _take(self, line: bytes) -> None:
         event = self._wire.event(line)
@@ -349,38 +338,9 @@ class ListWatch(Generic[T]):
                 self._version = about.resource_version
                 key = self._key(about)
                 if item is not None:
-                    self._put(key, item)
+                    self._store.put(key, item)
                 elif is_gone:
-                    self._drop(key)
+                    self._store.drop(key)
                 else:
                     self.unreadable += 1
         self._heard = True
-
-    def _put(self, key: Key, item: T) -> None:
-        with self._lock:
-            old = self._items.get(key)
-            if old is not None and old.metadata.resource_version == item.metadata.resource_version:
-                return
-            self._items[key] = item
-            self._snapshot = None
-        if self._on_change is None or (old is not None and not self._versions_matter and _is_same(old, item)):
-            return
-        self._on_change(key, item)
-
-    def _drop(self, key: Key) -> None:
-        with self._lock:
-            if self._items.pop(key, None) is None:
-                return
-            self._snapshot = None
-        if self._on_change is not None:
-            self._on_change(key, None)
-
-    def _forget_all_but(self, seen: set[Key]) -> None:
-        for key in [key for key in self._items if key not in seen]:
-            self._drop(key)
-
-
-def _is_same(old: Named, new: Named) -> bool:
-    """Whether two states of an object differ in nothing that we read but their versions."""
-    versions = {"resource_version": new.metadata.resource_version, "generation": new.metadata.generation}
-    return replace(old, metadata=replace(old.metadata, **versions)) == new  # type: ignore[type-var]
