@@ -9,7 +9,7 @@ from mbcasctl.cluster.objects import Generic
 from mbcasctl.doctor.facts import Finding, Level
 from mbcasd.kube import names
 from mbcasd.kube.objects import PodAllocation
-from mbcasd.units import parse_cpu_milli
+from mbcasd.units import MILLI_PER_CPU, parse_quantity
 
 _MOST_NAMED = 3
 
@@ -364,7 +364,7 @@ def _has(one: PodAllocation, kind: str) -> bool:
 
 def _milli(quantity: object) -> float | None:
     try:
-        return parse_cpu_milli(str(quantity)) if quantity is not None else None
+        return parse_quantity(str(quantity)) * MILLI_PER_CPU if quantity is not None else None
     except ValueError:
         return None
 

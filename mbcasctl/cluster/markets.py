@@ -13,7 +13,7 @@ from mbcasd.kube.objects import Identity, PodAllocation
 from mbcasd.model.identity import WorkloadId
 from mbcasd.model.market import Bid, Market, Mechanism, Options
 from mbcasd.settings import MarketSettings
-from mbcasd.units import parse_cpu_milli
+from mbcasd.units import MILLI_PER_CPU, parse_quantity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ def _from_allocations(cluster: Cluster, node: str, allocations: Sequence[PodAllo
     given_milli = sum(bid.cap_milli for bid in bids)
     capacity_milli = given_milli
     if known is not None and "cpu" in known.status.allocatable:
-        allocatable_milli = parse_cpu_milli(known.status.allocatable["cpu"])
+        allocatable_milli = parse_quantity(known.status.allocatable["cpu"]) * MILLI_PER_CPU
         capacity_milli = allocatable_milli * (1 - settings.system_reserve_percent / 100) * settings.overcommit
     return Market(
         capacity_milli=capacity_milli,

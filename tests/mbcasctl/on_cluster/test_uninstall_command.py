@@ -96,21 +96,6 @@ def test_with_force_it_is_removed_all_the_same(fleet: Fleet, ground: Ground) -> 
     assert fleet.limits_milli() == [500, 500, 500]
 
 
-def test_what_the_kubelet_does_not_confirm_is_told_and_is_no_failure(fleet: Fleet, ground: Ground) -> None:
-    # Without a kubelet that answers: its node is gone.
-    ground.plane.request("DELETE", f"{fleet.pods_path()}/{fleet.pod_name(1)}?gracePeriodSeconds=0")
-    ground.plane.request("DELETE", f"{fleet.pods_path()}/{fleet.pod_name(2)}?gracePeriodSeconds=0")
-    path = f"{fleet.pods_path()}/{fleet.pod_name(0)}/status"
-    waiting = {"containerStatuses": [], "phase": "Pending"}
-    ground.merge(path, {"status": waiting})
-
-    done = ground.run("restore", "-o", "json")
-
-    # A container that does not run starts with what the spec says.
-    assert results(done.data)[fleet.pod_name(0)] in {"restored", "accepted"}
-    assert done.code == 0
-
-
 def test_limits_can_be_put_back_without_removing_anything(fleet: Fleet, ground: Ground) -> None:
     ground.run("install", "--no-wait", "--mode", "enforce")
 
