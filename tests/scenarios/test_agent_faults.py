@@ -63,22 +63,22 @@ def agent(ground: Grounds, proxy: Proxy, controller: Role, tmp_path: Path) -> It
 def test_a_fault_costs_nothing_but_time(name: str, cluster: Cluster, namespace: str, proxy: Proxy, agent: Role) -> None:
     fault, of = FAULTS[name]
     web = RunningPod(cluster, namespace, a_pod("web", a_worker(limit="200m"), node="node-1"))
-    web.need(400)
-    wait_until(lambda: (web.quota_milli() or 0) >= 400, RIGHT_WITHIN_S, "it has 400m", agent.words)
+    web.need(300)
+    wait_until(lambda: (web.quota_milli() or 0) >= 300, RIGHT_WITHIN_S, "it has 300m", agent.words)
     before_milli, passes = web.limit_milli() or 0, agent.status()["counters"]["passes"]
 
     began_s, used_s = time.monotonic(), agent.cpu_s()
     proxy.inject(fault, of)
     if isinstance(fault, kinds.Answer):
         proxy.break_off()  # else the watches that stand would not hear of it
-    web.need(900)
+    web.need(600)
     quotas_milli: list[float] = []
     watch_for(SUFFERS_S, lambda: quotas_milli.append(web.quota_milli() or 0))
     cpu_ratio = (agent.cpu_s() - used_s) / (time.monotonic() - began_s)
     asked_at_s = [request.at_s for request in proxy.seen(since_s=began_s)] + proxy.connects(since_s=began_s)
     sensed = agent.status()["counters"]["passes"] - passes
     proxy.heal()
-    took_s = wait_until(lambda: (web.quota_milli() or 0) >= 900, RIGHT_WITHIN_S, "it has 900m", agent.words)
+    took_s = wait_until(lambda: (web.quota_milli() or 0) >= 600, RIGHT_WITHIN_S, "it has 600m", agent.words)
 
     recoveries.note("agent", name, took_s, busiest_second(asked_at_s))
     # It sensed all the time, and nothing was taken from a pod that needs more.

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.node
 MOVES_WITHIN_S = 60.0
 
 
-def a_moved_pod(cluster: Cluster, namespace: str, both: Mbcas, needs_milli: int = 400) -> RunningPod:
+def a_moved_pod(cluster: Cluster, namespace: str, both: Mbcas, needs_milli: int = 300) -> RunningPod:
     web = RunningPod(cluster, namespace, a_pod("web", a_worker(limit="200m"), node="node-1"))
     web.need(needs_milli)
     wait_until(lambda: (web.quota_milli() or 0) >= needs_milli, MOVES_WITHIN_S, "it is moved", both.words)
@@ -70,10 +70,10 @@ def test_after_a_crash_limits_go_on_following_need(
     with mbcas(ground, tmp_path) as both:
         web = a_moved_pod(cluster, namespace, both)
         before_milli = web.quota_milli() or 0
-        web.need(900)
+        web.need(600)
         CRASHES[name](both, cluster)
         lowest_milli, began_s = before_milli, time.monotonic()
-        while (web.quota_milli() or 0) < 900:
+        while (web.quota_milli() or 0) < 600:
             lowest_milli = min(lowest_milli, web.quota_milli() or 0)
             assert time.monotonic() - began_s < MOVES_WITHIN_S, both.words()
             time.sleep(0.02)
@@ -108,11 +108,11 @@ def test_a_wall_clock_that_jumps_moves_no_limit_and_loses_no_lease(
         taken = cluster.get(lease)["spec"]["leaseTransitions"]
         clock.write_text(after)
         # A pod that was there, and one that appears when the clocks of cluster and daemons disagree.
-        web.need(900)
+        web.need(600)
         late = RunningPod(cluster, namespace, a_pod("late", a_worker(limit="200m"), node="node-1"))
-        late.need(500)
+        late.need(300)
         took_s = wait_until(
-            lambda: (web.quota_milli() or 0) >= 900 and (late.quota_milli() or 0) >= 500,
+            lambda: (web.quota_milli() or 0) >= 600 and (late.quota_milli() or 0) >= 300,
             MOVES_WITHIN_S,
             "limits follow need",
             both.words,
@@ -120,7 +120,7 @@ def test_a_wall_clock_that_jumps_moves_no_limit_and_loses_no_lease(
         recoveries.note("all of it", f"wall clock jumps from {before} to {after} s", took_s)
         # It comes down again too: no cooldown lasts for an hour.
         web.need(100)
-        wait_until(lambda: (web.quota_milli() or 0) <= 500, MOVES_WITHIN_S, "they fall again", both.words)
+        wait_until(lambda: (web.quota_milli() or 0) <= 400, MOVES_WITHIN_S, "they fall again", both.words)
 
         assert cluster.get(lease)["spec"]["leaseTransitions"] == taken
         assert controller.process.poll() is None

@@ -71,6 +71,10 @@ def agent_status(cluster: Cluster, node: str) -> dict[str, Any]:
     return json.loads(answer) if isinstance(answer, str) else answer
 
 
+def is_managed(cluster: Cluster, node: str, pod: str) -> bool:
+    return any(row["name"] == pod and row["managed"] for row in agent_status(cluster, node)["workloads"])
+
+
 def objects_of_mbcas(cluster: Cluster) -> list[str]:
     """Every object of the cluster that is a part of MBCAS, of whatever kind."""
     found = []
@@ -92,12 +96,12 @@ def test_a_throttled_pod_has_what_it_needs_and_nothing_is_left_afterwards(
     cluster: Cluster, namespace: str, image: str
 ) -> None:
     assert objects_of_mbcas(cluster) == []
-    web = RunningPod(cluster, namespace, a_pod("web", a_worker(limit="200m"), node="node-1"))
+    web = RunningPod(cluster, namespace, a_pod("web", a_worker(request="200m", limit="200m"), node="node-1"))
 
     installed = mbcasctl(cluster, "install", "--mode", "enforce", "--image", image, "--timeout", RUNS_WITHIN_S)
     assert installed.returncode == 0, installed.stdout + installed.stderr
     assert set(agents(cluster)) == set(cluster.nodes)
-    wait_until(lambda: "/web" in str(agent_status(cluster, "node-1")["workloads"]), 60, "the agent has seen it")
+    wait_until(lambda: is_managed(cluster, "node-1", "web"), 60, "the agent has seen it")
 
     web.need(800)
     wait_until(lambda: web.throttled_periods() > 0, 10, "it is throttled")
@@ -112,6 +116,6 @@ def test_a_throttled_pod_has_what_it_needs_and_nothing_is_left_afterwards(
 
     removed = mbcasctl(cluster, "uninstall")
     assert removed.returncode == 0, removed.stdout + removed.stderr
-    assert (web.quota_milli(), web.limit_milli(), web.request_milli(), web.restarts()) == (200, 200, 100, 0)
+    assert (web.quota_milli(), web.limit_milli(), web.request_milli(), web.restarts()) == (200, 200, 200, 0)
     assert objects_of_mbcas(cluster) == []
     assert cluster.request("GET", SYSTEM)[0] == 404

@@ -13,13 +13,16 @@ from scenarios.workloads import RunningPod, a_worker
 pytestmark = pytest.mark.node
 
 MOVES_WITHIN_S = 30.0
+# One that was given much before the other one asked comes down by halves, with a cooldown after each.
+SHARED_WITHIN_S = 120.0
 
 
 def test_a_throttled_pod_has_what_it_needs_within_three_seconds(
     ground: Grounds, cluster: Cluster, namespace: str, tmp_path: Path
 ) -> None:
     with mbcas(ground, tmp_path) as both:
-        web = RunningPod(cluster, namespace, a_pod("web", a_worker(limit="200m"), node="node-1"))
+        # Its request is its floor: it stays at 200m until it needs more.
+        web = RunningPod(cluster, namespace, a_pod("web", a_worker(request="200m", limit="200m"), node="node-1"))
         wait_until(lambda: both.manages("web"), MOVES_WITHIN_S, "it is managed", both.words)
         web.need(800)
         wait_until(lambda: web.throttled_periods() > 0, 10, "it is throttled")
@@ -28,10 +31,10 @@ def test_a_throttled_pod_has_what_it_needs_within_three_seconds(
 
         assert took_s <= 3.0
         assert web.restarts() == 0
-        assert web.request_milli() == 100
+        assert web.request_milli() == 200
         allocation = web.allocation()
         assert allocation is not None
-        assert allocation["spec"]["original"] == [{"name": "main", "limitMilli": 200, "requestMilli": 100}]
+        assert allocation["spec"]["original"] == [{"name": "main", "limitMilli": 200, "requestMilli": 200}]
 
 
 def test_two_pods_that_want_more_than_the_node_has_share_it_by_weight(
@@ -42,17 +45,19 @@ def test_two_pods_that_want_more_than_the_node_has_share_it_by_weight(
         weighs = {"annotations": {"mbcas.io/weight": "3"}}
         gold = RunningPod(cluster, namespace, a_pod("gold", a_worker(request="10m"), node="node-1", **weighs))
         iron = RunningPod(cluster, namespace, a_pod("iron", a_worker(request="10m"), node="node-1"))
+        wait_until(lambda: both.manages("gold") and both.manages("iron"), MOVES_WITHIN_S, "both managed", both.words)
         gold.need(1000)
         iron.need(1000)
 
-        # 1000m less both floors (a request and the quantum that keeps it Burstable), one quarter and three quarters.
+        # What others use of this machine is not theirs to share, so all that is sure is that it is scarce: each has its
+        # floor of 10m and three quarters or one quarter of the rest. Dead-bands of 5 and 10 % leave it inexact.
         def is_shared() -> bool:
-            g, i = gold.quota_milli() or 0, iron.quota_milli() or 0
-            return 950 <= g + i <= 1000 and 2.7 <= (g - 20) / (i - 20) <= 3.3
+            more, less = (gold.quota_milli() or 0) - 10, (iron.quota_milli() or 0) - 10
+            return more + less <= 1000 and less > 0 and 2.4 <= more / less <= 3.6
 
         wait_until(
             is_shared,
-            MOVES_WITHIN_S,
+            SHARED_WITHIN_S,
             "they share three to one",
             lambda: f"{gold.quota_milli()}, {iron.quota_milli()}; {both.words()}",
         )
@@ -65,10 +70,10 @@ def test_all_containers_of_a_pod_move_each_for_itself(
     pod = a_pod("both", a_worker("web"), a_worker("calm"), node="node-1", initContainers=[sidecar])
     with mbcas(ground, tmp_path) as both:
         running = RunningPod(cluster, namespace, pod)
-        running.need(700, "web")
-        running.need(500, "sidecar")
+        running.need(300, "web")
+        running.need(250, "sidecar")
         wait_until(
-            lambda: (running.quota_milli("web") or 0) >= 700 and (running.quota_milli("sidecar") or 0) >= 500,
+            lambda: (running.quota_milli("web") or 0) >= 300 and (running.quota_milli("sidecar") or 0) >= 250,
             MOVES_WITHIN_S,
             "web and sidecar have what they need",
             both.words,
@@ -128,8 +133,8 @@ def test_the_request_of_a_pod_that_an_hpa_scales_never_changes(
     with mbcas(ground, tmp_path, config=config) as both:
         scaled, free = (_pod_of(cluster, namespace, name) for name in ("scaled", "free"))
         for pod in (scaled, free):
-            pod.need(700)
-        wait_until(lambda: (scaled.quota_milli() or 0) >= 700, MOVES_WITHIN_S, "the limit follows", both.words)
+            pod.need(400)
+        wait_until(lambda: (scaled.quota_milli() or 0) >= 400, MOVES_WITHIN_S, "the limit follows", both.words)
         wait_until(lambda: free.request_milli() != 100, MOVES_WITHIN_S, "a free request follows", both.words)
         watch_for(5, lambda: must(scaled.request_milli() == 100))
 

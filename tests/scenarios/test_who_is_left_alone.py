@@ -7,7 +7,7 @@ import pytest
 from cluster.cluster import Cluster
 from cluster.pods import a_container, a_pod
 from scenarios.grounds import ALLOCATIONS, Grounds
-from scenarios.mbcas import Mbcas, mbcas
+from scenarios.mbcas import mbcas, why_not
 from scenarios.waiting import wait_until, watch_for
 from scenarios.workloads import RunningPod, a_worker
 
@@ -47,12 +47,6 @@ LEFT_ALONE: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def reason_of(both: Mbcas, pod: str) -> str:
-    """What the agent says about a pod that it does not manage."""
-    status = both.agent.status()
-    return str([row for row in [*status["workloads"], *status.get("skipped", [])] if f"/{pod}" in str(row)])
-
-
 def test_each_kind_is_left_alone_with_its_reason(
     ground: Grounds, cluster: Cluster, namespace: str, tmp_path: Path
 ) -> None:
@@ -65,8 +59,10 @@ def test_each_kind_is_left_alone_with_its_reason(
         witness.need(500)
         wait_until(lambda: (witness.quota_milli() or 0) >= 500, MOVES_WITHIN_S, "others are moved", both.words)
         for name, (_, word) in LEFT_ALONE.items():
-            wait_until(lambda name=name, word=word: word in reason_of(both, name), 15, f"{name}: {word}", both.words)
-        wait_until(lambda: "not opted in" in reason_of(both, "unasked"), 15, "unasked", both.words)
+            wait_until(
+                lambda name=name, word=word: word in why_not(both.agent, name), 15, f"{name}: {word}", both.words
+            )
+        wait_until(lambda: "not opted in" in why_not(both.agent, "unasked"), 15, "unasked", both.words)
 
         before = {name: cluster.get(f"{pods}/{name}")["metadata"]["generation"] for name in LEFT_ALONE}
         watch_for(3)
