@@ -84,6 +84,9 @@ class Lines:
 class Api:
     """Talks to one API server; may be used by many threads.
 
+    A request's `timeout_s` bounds all of it: the wait for the budget, connecting, a second try, the whole answer. Only
+    a name server that does not answer may add to it.
+
     Raises (every request):
         ApiAway: No answer: refused, timed out, broken off, no token, no budget; a write may have happened all the same.
         ApiRefused: An answer with code 400 or above.
@@ -200,10 +203,11 @@ class Api:
             timeout_s: The longest silence between two pieces of the answer.
             answer_timeout_s: The longest wait for its beginning; the API server may queue a watch for some seconds.
         """
-        response = self._send("GET", path, params, None, None, answer_timeout_s)
+        due_s = self._clock.now_s() + answer_timeout_s
+        response = self._send("GET", path, params, None, None, due_s)
         try:
             if response.status >= 300:
-                raise answers.refusal(response, self._read(response, answer_timeout_s))
+                raise answers.refusal(response, self._read(response, due_s))
             opened = socket_below(response)
             if opened is not None:
                 opened.settimeout(timeout_s)
@@ -220,9 +224,10 @@ class Api:
         media_type: str | None,
         timeout_s: float,
     ) -> bytes:
-        response = self._send(method, path, params, body, media_type, timeout_s)
+        due_s = self._clock.now_s() + timeout_s
+        response = self._send(method, path, params, body, media_type, due_s)
         try:
-            answer = self._read(response, timeout_s)
+            answer = self._read(response, due_s)
         except BaseException:
             response.close()  # what is left of the answer must not meet the next request
             raise
@@ -238,10 +243,10 @@ class Api:
         params: Mapping[str, str] | None,
         body: object | None,
         media_type: str | None,
-        timeout_s: float,
+        due_s: float,
     ) -> BaseHTTPResponse:
         """One request as far as the head of its answer; after a 401 once more if there is another token."""
-        self._wait_for_budget(timeout_s)
+        self._wait_for_budget(due_s)
         url = self._transport.path_prefix + path
         if params:
             url += "?" + urllib.parse.urlencode(params)
@@ -250,7 +255,7 @@ class Api:
         if media_type is not None and data is not None:
             headers["Content-Type"] = media_type
         token = self.access.token()
-        response = self._once(method, url, data, headers, token, timeout_s)
+        response = self._once(method, url, data, headers, token, due_s)
         if response.status != 401:
             return response
         self.access.forget_token()
@@ -258,14 +263,13 @@ class Api:
         if renewed is None or renewed == token:
             return response
         response.close()
-        return self._once(method, url, data, headers, renewed, timeout_s)
+        return self._once(method, url, data, headers, renewed, due_s)
 
     def _once(
-        self, method: str, url: str, data: bytes | None, headers: HTTPHeaderDict, token: str | None, timeout_s: float
+        self, method: str, url: str, data: bytes | None, headers: HTTPHeaderDict, token: str | None, due_s: float
     ) -> BaseHTTPResponse:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        timeout = Timeout(connect=min(self._connect_timeout_s, timeout_s), read=timeout_s)
         for attempt in (1, 2):
             if self._closed.is_set():
                 raise ApiAway("API server not asked (this client is closed)")
@@ -276,7 +280,7 @@ class Api:
                         url,
                         body=data,
                         headers=headers,
-                        timeout=timeout,
+                        timeout=self._timeout(due_s),
                         retries=False,
                         redirect=False,
                         assert_same_host=False,
@@ -295,20 +299,32 @@ class Api:
                 return response
         raise AssertionError
 
-    def _read(self, response: BaseHTTPResponse, timeout_s: float) -> bytes:
-        """The whole answer. The socket's time-out starts anew with each piece, so the whole is measured here."""
-        due_s = self._clock.now_s() + timeout_s
-        pieces = []
-        with answers.translated():
-            while piece := response.read1(_PIECE_BYTES):
-                pieces.append(piece)
-                if self._clock.now_s() > due_s:
-                    raise ApiAway(f"API server not reachable (its answer takes longer than {timeout_s:g} s)")
-        return b"".join(pieces)
+    def _timeout(self, due_s: float) -> Timeout:
+        """What is left until then, for connecting (TCP and TLS may take half of it each) and the answer's beginning."""
+        left_s = max(0.001, due_s - self._clock.now_s())
+        return Timeout(total=left_s, connect=min(self._connect_timeout_s, left_s / 2))
 
-    def _wait_for_budget(self, within_s: float) -> None:
+    def _read(self, response: BaseHTTPResponse, due_s: float) -> bytes:
+        """The whole answer. The socket's time-out would start anew with each piece, so it is made shorter each time."""
+        opened = socket_below(response)
+        pieces: list[bytes] = []
+        with answers.translated():
+            while True:
+                left_s = due_s - self._clock.now_s()
+                if left_s <= 0:
+                    raise ApiAway("API server not reachable (its answer takes too long)")
+                if opened is not None:
+                    with contextlib.suppress(OSError):  # all is read, and the connection closed behind it
+                        opened.settimeout(left_s)
+                piece = response.read1(_PIECE_BYTES)
+                if not piece:
+                    return b"".join(pieces)
+                pieces.append(piece)
+
+    def _wait_for_budget(self, due_s: float) -> None:
         if self._budget is None:
             return
+        within_s = max(0.0, due_s - self._clock.now_s())
         wait_s = self._budget.reserve(within_s)
         if wait_s is None:
             raise ApiAway(f"API server not asked (the request budget is used up for the next {within_s:g} s)")

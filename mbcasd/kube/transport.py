@@ -75,6 +75,12 @@ def cut(opened: socket.socket) -> None:
         socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
 
+def _bound_sending(connection: HTTPConnection) -> None:
+    """Give a connection that is used again the time-out of this request; it would send with what the last one left."""
+    if connection.sock is not None:
+        connection.sock.settimeout(connection.timeout)
+
+
 def socket_below(response: BaseHTTPResponse) -> socket.socket | None:
     """The socket that an answer comes from.
 
@@ -146,11 +152,23 @@ class Transport:
                 self.opened = self.sock
                 sockets.add(self.sock)
 
+            def putrequest(
+                self, method: str, url: str, skip_host: bool = False, skip_accept_encoding: bool = False
+            ) -> None:
+                _bound_sending(self)
+                super().putrequest(method, url, skip_host, skip_accept_encoding)
+
         class Http(HTTPConnection):
             def connect(self) -> None:
                 super().connect()
                 self.opened = self.sock
                 sockets.add(self.sock)
+
+            def putrequest(
+                self, method: str, url: str, skip_host: bool = False, skip_accept_encoding: bool = False
+            ) -> None:
+                _bound_sending(self)
+                super().putrequest(method, url, skip_host, skip_accept_encoding)
 
         options: dict[str, object] = {"maxsize": MOST_KEPT, "socket_options": list(SOCKET_OPTIONS)}
         if url.scheme == "https":
