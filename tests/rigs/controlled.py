@@ -180,23 +180,9 @@ class ControlledPod:
     def allocation_path(self) -> str:
         return names.allocations_path(self._namespace, names.allocation_name(self.name, self.uid))
 
-    def decide(self, *containers: ContainerCpu, original: tuple[ContainerCpu, ...] | None = None, **more: Any) -> None:
+    def decide(self, *containers: ContainerCpu, original: tuple[ContainerCpu, ...] = (), **more: Any) -> None:
         """What the agent would write; `more` is of the spec."""
-        owner = original or tuple(ContainerCpu(name=one.name, limit_milli=200, request_milli=100) for one in containers)
-        body = {
-            "apiVersion": f"{names.GROUP}/{names.VERSION}",
-            "kind": names.KIND,
-            "metadata": {"name": names.allocation_name(self.name, self.uid)},
-            "spec": {
-                "podName": self.name,
-                "podUID": self.uid,
-                "nodeName": NODE,
-                "containers": msgspec.to_builtins(containers),
-                "original": msgspec.to_builtins(owner),
-                **more,
-            },
-        }
-        self._expect("PATCH", f"{self.allocation_path}?fieldManager={names.AGENT}&force=true", body, APPLY_PATCH)
+        decide(self._plane, self._namespace, self.name, self.uid, *containers, original=original, **more)
 
     @property
     def allocation(self) -> dict[str, Any] | None:
@@ -221,6 +207,40 @@ class ControlledPod:
         code, answer = self._plane.request(method, path, body, kind)
         assert code < 300, f"{method} {path}: {code} {answer}"
         return answer
+
+
+def decide(
+    plane: ControlPlane,
+    namespace: str,
+    pod: str,
+    uid: str,
+    *containers: ContainerCpu,
+    original: tuple[ContainerCpu, ...] = (),
+    node: str = NODE,
+    **more: Any,
+) -> None:
+    """Write a PodAllocation as an agent does; by default the owner had set 200m and requested 100m."""
+    owner = original or tuple(ContainerCpu(name=one.name, limit_milli=200, request_milli=100) for one in containers)
+    name = names.allocation_name(pod, uid)
+    body = {
+        "apiVersion": f"{names.GROUP}/{names.VERSION}",
+        "kind": names.KIND,
+        "metadata": {
+            "name": name,
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}],
+        },
+        "spec": {
+            "podName": pod,
+            "podUID": uid,
+            "nodeName": node,
+            "containers": msgspec.to_builtins(containers),
+            "original": msgspec.to_builtins(owner),
+            **more,
+        },
+    }
+    path = f"{names.allocations_path(namespace, name)}?fieldManager={names.AGENT}&force=true"
+    code, answer = plane.request("PATCH", path, body, APPLY_PATCH)
+    assert code < 300, f"PATCH {path}: {code} {answer}"
 
 
 def container(name: str = "app", *, limit: str = "200m", request: str = "100m", **more: Any) -> dict[str, Any]:
