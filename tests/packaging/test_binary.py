@@ -5,9 +5,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from rigs.kernel import a_daemon, a_rig, wait_until
 
 from mbcasd import __version__
+from mbcasd.kube import manifests
 
 pytestmark = pytest.mark.binary
 
@@ -95,6 +97,37 @@ def test_it_prints_the_completion_scripts_of_the_repository(run):
     printed = run(DIST / "mbcas" / "mbcasctl", "completion", "bash").stdout
 
     assert printed == (DIST.parent / "completions" / "mbcasctl.bash").read_text()
+
+
+@folders
+def test_it_renders_the_manifests_of_the_repository(run, folder):
+    rendered = run(folder / "mbcasctl", "install", "--render", "--mode", "enforce", "--cgroup", "v1")
+
+    assert rendered.returncode == 0, rendered.stderr
+    wanted = manifests.load("enforce", cgroup="v1")
+    assert dict(by_name(yaml.safe_load_all(rendered.stdout))) == dict(by_name(wanted))
+
+
+def by_name(objects):
+    """Objects by kind and name, without the note about how they were asked for."""
+    for thing in objects:
+        thing["metadata"].pop("annotations", None)
+        yield (thing["kind"], thing["metadata"]["name"]), thing
+
+
+@folders
+def test_it_understands_kubeconfigs(run, folder, tmp_path):
+    user, cluster = {"name": "u", "user": {"token": "x"}}, {"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}
+    context = {"name": "here", "context": {"cluster": "c", "user": "u"}}
+    described = {"current-context": "here", "contexts": [context], "clusters": [cluster], "users": [user]}
+    (tmp_path / "config").write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **described}))
+
+    away = run(folder / "mbcasctl", "status", "--kubeconfig", str(tmp_path / "config"))
+    unknown = run(folder / "mbcasctl", "status", "--kubeconfig", str(tmp_path / "config"), "--context", "other")
+
+    assert (away.returncode, unknown.returncode) == (1, 2)
+    assert "API server not reachable" in away.stderr
+    assert "no context 'other'" in unknown.stderr
 
 
 @pytest.mark.kernel
