@@ -66,9 +66,10 @@ def _read(files: list[str], context: str | None) -> Access:
     loader.load_and_set(read)  # type: ignore[no-untyped-call]
     if not read.host:
         raise ConfigError(f"{user_file}: the cluster of context {context!r} has no server")
+    cluster = merged.cluster(context)
     token, forget, files_of_plugin = read.token, _forget_nothing, None
     if described is not None:
-        plugin = Plugin(described, user_file, merged.cluster(context))
+        plugin = Plugin(described, user_file, cluster)
         token, forget, files_of_plugin = plugin.token, plugin.forget, plugin.certificate_files()
     elif token_file is not None and "token" not in user:
         token = TokenFile(str(Path(user_file).expanduser().absolute().parent / token_file))
@@ -81,9 +82,9 @@ def _read(files: list[str], context: str | None) -> Access:
         token=token,
         forget_token=forget,
         namespace=loader.current_context["context"].get("namespace") or "default",
-        tls_server_name=read.tls_server_name,
-        verify=read.verify_ssl,
-        proxy=read.proxy,
+        tls_server_name=cluster.get("tls-server-name"),
+        verify=not cluster.get("insecure-skip-tls-verify"),
+        proxy=cluster.get("proxy-url"),  # which releases of the client before 37 do not read
         headers=_impersonation(user),
     )
 
@@ -156,9 +157,6 @@ class _Read:
         self.ssl_ca_cert: str | None = None
         self.cert_file: str | None = None
         self.key_file: str | None = None
-        self.tls_server_name: str | None = None
-        self.verify_ssl = True
-        self.proxy: str | None = None
         self.api_key: dict[str, str] = {}
         self.refresh_api_key_hook: Callable[[_Read], None] | None = None
 
