@@ -120,7 +120,7 @@ def _image(_: Path, objects: list[Object], entry: Mapping[str, Any]) -> list[Obj
     def renamed(found: str) -> str:
         if _name_of(found) != entry["name"]:
             return found
-        name, tag = entry.get("newName", _name_of(found)), entry.get("newTag")
+        name, tag = str(entry.get("newName", _name_of(found))), entry.get("newTag")
         return name + (f":{tag}" if tag else found.removeprefix(_name_of(found)))
 
     return [_each_container(thing, renamed) for thing in objects]
