@@ -15,7 +15,7 @@ def main() -> int:
 
 def _build(*sets: str) -> int:
     for tools in sets or (programs.NEWEST, programs.OLDEST):
-        if programs.not_built(tools):
+        if programs.not_built(tools) and not programs.go_is_missing(tools):
             print(
                 f"==> building Kubernetes {programs.kubernetes_version(tools)} (ten minutes from nothing)", flush=True
             )

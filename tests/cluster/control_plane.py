@@ -1,16 +1,13 @@
 """A real API server with its etcd: what everything that talks to Kubernetes is tried against."""
 
 import functools
-import http.client
 import itertools
-import json
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
 
 from cluster import programs
+from cluster.asking import JSON, Asker
 from cluster.daemons import Daemon
 from cluster.instance import Instance
 from cluster.pki import SERVICE_NETWORK, Pki, write_kubeconfig
@@ -23,7 +20,6 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
-JSON = "application/json"
 STARTS_WITHIN_S = 60
 # Nodes that a control plane has credentials for, whether they join or not. All that a node takes from the machine is in
 # a network of its own: every cluster has the same addresses.
@@ -63,7 +59,7 @@ class ControlPlane:
                 here / "admin.kubeconfig", server=self.server, ca=self.pki.ca, token=self.pki.tokens["admin"]
             )
         )
-        self._trust = ssl.create_default_context(cafile=self.ca_file)
+        self._asker = Asker(self.server, self.ca_file)
         self.etcd = Daemon("etcd", self._etcd_argv(), here / "etcd.log")
         self.apiserver = Daemon("kube-apiserver", [*self._apiserver_argv(), *apiserver_flags], here / "apiserver.log")
 
@@ -81,6 +77,10 @@ class ControlPlane:
         """End everything and remove every file; also twice."""
         for daemon in self._daemons():
             daemon.kill()
+        if hasattr(self, "_asker"):
+            self._asker.close()
+        if "api" in vars(self):
+            self.api.close()
         self.instance.close()
 
     def _daemons(self) -> list[Daemon]:
@@ -103,22 +103,7 @@ class ControlPlane:
         Returns:
             The status code, and the answer: parsed if it is JSON, else text.
         """
-        parts = urlsplit(self.server)
-        assert parts.hostname is not None
-        connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=30, context=self._trust)
-        try:
-            connection.request(
-                method,
-                path,
-                None if body is None else json.dumps(body),
-                {"Authorization": f"Bearer {token or self.pki.tokens['admin']}", "Content-Type": content_type},
-            )
-            answer = connection.getresponse()
-            text = answer.read().decode()
-        finally:
-            connection.close()
-        is_json = answer.getheader("Content-Type", "").startswith(JSON)
-        return answer.status, json.loads(text) if is_json else text
+        return self._asker.ask(method, path, body, content_type, token or self.pki.tokens["admin"])
 
     def get(self, path: str) -> Any:
         """What is there; fails the test when it is not."""

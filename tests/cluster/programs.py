@@ -89,7 +89,7 @@ def go_is_missing(tools: str) -> str | None:
     """Why nothing can be built; None: it can."""
     program = go()
     if program is None:
-        return f"no Go of at least {wanted_go(tools)}, neither on PATH nor in /usr/local/go/bin"
+        return f"no Go, neither on PATH nor in /usr/local/go/bin: install Go {wanted_go(tools)} or newer"
     return (
         None if _can_build(program, tools) else f"{program} is older than {wanted_go(tools)} and cannot get a newer one"
     )
@@ -97,11 +97,16 @@ def go_is_missing(tools: str) -> str | None:
 
 @functools.cache
 def _can_build(program: str, tools: str) -> bool:
-    # A Go that is too old gets the one that go.mod wants by itself, unless it is too old even for that.
+    # A Go that is older gets the one that go.mod wants by itself and then answers as that, unless it is too old for it.
     asked = subprocess.run(
         [program, "version"], cwd=TOOLS / tools, capture_output=True, text=True, check=False, timeout=300
     )
-    return asked.returncode == 0 and "go version" in asked.stdout
+    found = re.search(r"go version go([\d.]+)", asked.stdout)
+    return found is not None and _numbers(found[1]) >= _numbers(wanted_go(tools))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
 
 
 def build(tools: str) -> Path:
