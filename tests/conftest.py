@@ -15,6 +15,7 @@ from cluster import cluster as nodes
 from cluster import control_plane as kubernetes
 from cluster import programs, virtual_node
 from hypothesis import HealthCheck, settings
+from rigs import monitoring
 from vm import machine
 
 settings.register_profile("mbcas", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -62,6 +63,7 @@ TIERS = {
     "terminal": _terminal_is_missing,
     "mounts": _mounts_are_missing,
     "binary": _binary_is_missing,
+    "monitoring": monitoring.missing,
     "node": nodes.missing,
     "node_v2": lambda: nodes.missing() or virtual_node.missing(),
     "control_plane": lambda: kubernetes.missing() or kubernetes.missing(programs.OLDEST),

@@ -14,6 +14,7 @@ from mbcasd.accounting import exposition
 from mbcasd.accounting.instruments import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
 from mbcasd.allocation.utility import nash_product
 from mbcasd.model.market import Clearing, Market
+from mbcasd.model.slo import LatencySourceKind
 from mbcasd.model.snapshot import NodeSnapshot, WorkloadSnapshot
 
 _MODES = {"uncongested": 0, "congested": 1, "overloaded": 2}
@@ -27,6 +28,11 @@ _GUARD_MS = (1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0)
 
 _Value = Callable[[WorkloadSnapshot], float | None]
 
+
+def _fresh_p99_s(workload: WorkloadSnapshot) -> float | None:
+    return workload.p99_s if workload.slo_violated is not None else None
+
+
 # Per workload: name, meaning, where it stands in the snapshot; None: this workload has no such series.
 _OF_WORKLOADS: tuple[tuple[str, str, _Value], ...] = (
     ("mbcas_demand_raw", "CPU use as measured, in millicores.", lambda w: w.usage_milli),
@@ -36,6 +42,13 @@ _OF_WORKLOADS: tuple[tuple[str, str, _Value], ...] = (
     ("mbcas_limit_milli", "Limit in force, read back; absent where unlimited, in millicores.", lambda w: w.limit_milli),
     ("mbcas_throttled_ratio", "Share of active periods in which it was throttled.", lambda w: w.throttled_ratio),
     ("mbcas_utility", "Part of the range from floor to cap that it got.", lambda w: w.utility),
+    ("mbcas_slo_target_seconds", "The p99 latency that counts as kept.", lambda w: w.slo_p99_s),
+    ("mbcas_slo_latency_seconds", "The p99 latency as read last; absent where unknown.", _fresh_p99_s),
+    (
+        "mbcas_slo_leniency",
+        "Factor on the throttling that it may bear; below 1 because its objective was violated.",
+        lambda w: w.leniency if w.p99_source else None,
+    ),
 )
 _STALLS: tuple[tuple[str, _Value], ...] = (
     ("limit", lambda w: w.stall_limit_ratio),
@@ -237,6 +250,12 @@ class _Picture:
                 if value is not None:
                     stalls.add_sample(stalls.name, {**labels, "cause": cause}, value)
         yield stalls
+        violations = Metric("mbcas_slo_violations", "Periods in which the latency objective was violated.", "counter")
+        for workload, labels in labelled:
+            if workload.p99_source:
+                violations.add_sample(f"{violations.name}_total", labels, workload.slo_violations)
+        yield violations
+        yield from _of_latency_sources(seen)
         yield from self._of_node(seen)
 
     def _of_node(self, seen: NodeSnapshot | None) -> Iterator[Metric]:
@@ -255,6 +274,17 @@ class _Picture:
             capacity.add_sample(capacity.name, {}, seen.capacity_milli)
             leak.add_sample(leak.name, {}, seen.quota_leak_ratio)
         yield from (mode, price, capacity, leak, dropped)
+
+
+def _of_latency_sources(seen: NodeSnapshot | None) -> Iterator[Metric]:
+    up = Metric("mbcas_slo_source_up", "1 where a source of latencies answers as it should, 0 where not.", "gauge")
+    asked = Metric("mbcas_slo_queries", "Questions to Prometheus by what came of them; ok is one number.", "counter")
+    for source in () if seen is None else seen.latency_sources:
+        up.add_sample(up.name, {"source": source.kind.replace(" ", "_")}, float(source.up))
+        if source.kind == LatencySourceKind.PROMETHEUS.value:
+            for result, count in sorted(source.answers.items()):
+                asked.add_sample(f"{asked.name}_total", {"result": result}, count)
+    yield from (up, asked)
 
 
 def _labels(workload: WorkloadSnapshot) -> dict[str, str]:

@@ -211,9 +211,11 @@ def template(form: str, placeholders: tuple[str, ...]) -> Kind:
         parsed = str(plain.parse(value))
         for part in parsed.split("{{")[1:]:
             name, closed, _ = part.partition("}}")
-            if not closed or name.strip() not in placeholders:
+            if not closed:
+                raise ValueError("{{ is not closed by }}")
+            if name.strip() not in placeholders:
                 known = ", ".join(f"{{{{{known}}}}}" for known in placeholders)
-                raise ValueError(f"{{{{{legible(name.strip())} is no placeholder; there are {known}")
+                raise ValueError(f"{{{{{legible(name.strip())}}}}} is no placeholder; there are {known}")
         return parsed
 
     return Kind(f"{form} with {', '.join(f'{{{{{name}}}}}' for name in placeholders)}", parse, str)

@@ -132,7 +132,7 @@ def decide(
         violations = slo.violations + 1
         return slo._replace(leniency=tightened, moved_at_s=now_s, violations=violations, is_violated=True), found
     relaxed = _bounded(slo.leniency * RELAX, target_ratio, guard)
-    if slo.easy_since_s is not None and _is_due(slo.easy_since_s, guard, now_s) and relaxed > slo.leniency:
+    if _was_easy_for_long(slo, guard) and relaxed > slo.leniency:
         return slo._replace(leniency=relaxed, moved_at_s=now_s), Verdict.EASY
     return slo, None
 
@@ -145,6 +145,11 @@ def may_help(slo: Slo) -> bool:
 def least_need_milli(slo: Slo | None, limit_milli: float, guard: GuardrailSettings, now_s: float) -> float:
     """What its need counts as at least: its present limit until the cooldown after a violation is over, else 0."""
     return limit_milli if slo is not None and now_s - slo.violated_at_s < guard.cooldown_s else 0.0
+
+
+def _was_easy_for_long(slo: Slo, guard: GuardrailSettings) -> bool:
+    """Whether all readings of a whole period had plenty of room, up to the last one."""
+    return slo.easy_since_s is not None and _is_due(slo.easy_since_s, guard, slo.reading.read_at_s)
 
 
 def _is_due(since_s: float, guard: GuardrailSettings, now_s: float) -> bool:

@@ -61,12 +61,12 @@ class Latencies:
 
     @property
     def health(self) -> tuple[SourceHealth, ...]:
-        """How the sources do, those that have anything to do."""
+        """How the sources do, those that had anything to do yet."""
         if not self._enabled:
             return ()
         sources = [self._prometheus, self._push, self._run_queue]
         known = [source.health for source in sources if source is not None]
-        return tuple(health for health in known if health.place or any(health.answers.values()))
+        return tuple(health for health in known if any(health.answers.values()))
 
     def take(self, report: SloReport) -> None:
         """Take what an application says about itself; from any thread.

@@ -13,7 +13,7 @@ from prometheus_client.registry import CollectorRegistry
 from mbcasd.accounting.metrics import Metrics
 from mbcasd.allocation.market import clear
 from mbcasd.model.market import Market
-from mbcasd.model.snapshot import NodeSnapshot, WorkloadSnapshot
+from mbcasd.model.snapshot import LatencySourceSnapshot, NodeSnapshot, WorkloadSnapshot
 
 # The contract (design §7): name, type, labels.
 CONTRACT = {
@@ -48,6 +48,14 @@ CONTRACT = {
 }
 # Ours beyond the contract.
 ALSO = {"mbcas_record_dropped_total"}
+SLO = {
+    "mbcas_slo_target_seconds": ("gauge", {"namespace", "pod"}),
+    "mbcas_slo_latency_seconds": ("gauge", {"namespace", "pod"}),
+    "mbcas_slo_leniency": ("gauge", {"namespace", "pod"}),
+    "mbcas_slo_violations_total": ("counter", {"namespace", "pod"}),
+    "mbcas_slo_source_up": ("gauge", {"source"}),
+    "mbcas_slo_queries_total": ("counter", {"result"}),
+}
 
 
 def a_row(name="web", **more):
@@ -90,7 +98,9 @@ def a_picture(*rows, **more):
 def everything():
     """Metrics of a node on which everything has happened once."""
     metrics = Metrics("node-1", "1.2.3")
-    metrics.publish(a_picture(counters={"dropped_records": 7}))
+    sources = (LatencySourceSnapshot(kind="prometheus", up=False, answers={"ok": 3, "nan": 1}),)
+    row = a_row(slo_p99_s=0.1, p99_s=0.132, p99_source="prometheus", slo_violated=True, slo_violations=2, leniency=0.5)
+    metrics.publish(a_picture(row, counters={"dropped_records": 7}, latency_sources=sources))
     metrics.count_resize("demo", "web", "applied", 0.0004)
     market = Market(capacity_milli=1000, bids=(a_bid("web"), a_bid("api", weight=3)))
     metrics.observe_clear(0.0002, market, clear(market))
@@ -132,14 +142,14 @@ def test_the_names_types_and_labels_are_those_of_the_contract():
             found[name] = (family.type, labels)
     for name in ALSO:
         found.pop(name)
-    assert found == CONTRACT
+    assert found == CONTRACT | SLO
 
 
 def test_every_name_is_there_from_the_first_scrape():
     text = Metrics("node-1", "1").render().decode()
 
     declared = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
-    assert declared >= set(CONTRACT)
+    assert declared >= set(CONTRACT | SLO)
 
 
 def test_figures_come_from_the_snapshot():
@@ -261,3 +271,21 @@ assert prometheus_client.start_http_server
 assert prometheus_client.Counter is sys.modules["prometheus_client.metrics"].Counter
 """
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+
+
+def test_a_latency_that_is_too_old_is_not_exported_but_its_violations_are():
+    metrics = everything()
+    web = (("namespace", "demo"), ("pod", "web"))
+    assert values(metrics, "mbcas_slo_latency_seconds") == {web: 0.132}
+
+    metrics.publish(a_picture(a_row(p99_s=0.132, p99_source="prometheus", slo_violated=None, slo_violations=2)))
+
+    assert values(metrics, "mbcas_slo_latency_seconds") == {}
+    assert values(metrics, "mbcas_slo_violations_total") == {web: 2}
+
+
+def test_what_prometheus_answered_is_counted_by_what_it_was():
+    metrics = everything()
+
+    assert values(metrics, "mbcas_slo_source_up") == {(("source", "prometheus"),): 0}
+    assert values(metrics, "mbcas_slo_queries_total") == {(("result", "nan"),): 1, (("result", "ok"),): 3}

@@ -60,13 +60,16 @@ class Container:
         self.law, self.state, self.limit = law, law.start(settings), limit
         self.floor, self.ceiling, self.now_s = floor, ceiling, 0.0
         self.proposals: list[tuple[float, Proposal]] = []
+        self.leniency = 1.0
 
     def see(self, *, grants: bool = True, times: int = 1, in_flight: bool = False, **interval: object) -> Proposal:
         """Let the law see the same interval some times, and grant what it proposes."""
         proposal = None
         for _ in range(times):
             self.now_s += interval.get("elapsed_s", 0.1)  # type: ignore[operator]
-            situation = a_situation(self.limit, floor=self.floor, ceiling=self.ceiling, in_flight=in_flight)
+            situation = a_situation(
+                self.limit, floor=self.floor, ceiling=self.ceiling, in_flight=in_flight, leniency=self.leniency
+            )
             self.state, proposal = self.law.observe(self.state, an_interval(self.now_s, **interval), situation)  # type: ignore[arg-type]
             if proposal.advice is not Advice.KEEP:
                 self.proposals.append((self.now_s, proposal))

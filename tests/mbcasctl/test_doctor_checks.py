@@ -21,6 +21,7 @@ from mbcasctl.doctor.facts import (
 from mbcasctl.views.doctor import lines
 from mbcasctl.views.text import ASCII
 from mbcasd.model.mounts import CgroupMounts, CgroupVersion
+from mbcasd.model.snapshot import LatencySourceSnapshot
 
 V2 = CgroupMounts(version=CgroupVersion.V2, cpu="/c", cpuacct="/c", unified="/c")
 V1 = CgroupMounts(version=CgroupVersion.V1, cpu="/c/cpu", cpuacct="/c/cpuacct")
@@ -171,3 +172,33 @@ def test_no_line_is_longer_than_the_terminal(message: str, remedy: str, level: L
     diagnosis = Diagnosis(node="n", healthy=True, warnings=0, problems=0, findings=(finding,))
     for line in lines(diagnosis, width):
         assert cell_len(line.plain) <= width
+
+
+def a_daemon_that_asks(*, up: bool = True, trouble: str = "", **answers: int) -> DaemonFacts:
+    place = "http://127.0.0.1:9090"
+    source = LatencySourceSnapshot(kind="prometheus", up=up, place=place, trouble=trouble, answers=answers)
+    return DaemonFacts(socket="/s", summary="0.1.0: enforce, 5 workloads", latency_sources=(source,))
+
+
+def test_a_prometheus_that_answers_is_told_with_its_answers() -> None:
+    finding = found("prometheus", daemon=a_daemon_that_asks(ok=12, nan=2))
+
+    assert finding.level is Level.OK
+    assert finding.message == (
+        "Prometheus at http://127.0.0.1:9090 answers: latencies are known (answers so far: 2 nan, 12 ok)"
+    )
+
+
+def test_a_prometheus_that_does_not_is_a_warning_with_its_words() -> None:
+    finding = found("prometheus", daemon=a_daemon_that_asks(up=False, trouble="no whole answer within 2 s", timeout=3))
+
+    assert finding.level is Level.WARNING
+    assert "no whole answer within 2 s" in finding.message
+    assert "guardrail.prometheus_url" in finding.remedy
+
+
+def test_a_query_that_never_finds_anything_is_a_warning() -> None:
+    finding = found("prometheus", daemon=a_daemon_that_asks(empty=7))
+
+    assert finding.level is Level.WARNING
+    assert "slo_query" in finding.remedy

@@ -208,3 +208,32 @@ def test_the_data_are_plain_and_carry_the_answer() -> None:
         "changes": 0,
         "acts_after_s": 2400,
     }
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, ""),
+        ({"slo_p99_s": 0.1}, "100 ms expected, nobody says what it is"),
+        (
+            {"p99_s": 0.132, "slo_violated": True, "slo_violations": 3, "leniency": 0.25},
+            "p99 132 ms, 100 ms expected, violated (prometheus, 8s ago); violated in 3 periods so far; "
+            "it may bear 0.25 times its usual throttling",
+        ),
+        ({"p99_s": 0.05, "slo_violated": False}, "p99 50 ms, 100 ms expected, kept (prometheus, 8s ago)"),
+        ({"p99_s": 0.05, "slo_violated": None}, "p99 50 ms, 100 ms expected, too old to count (prometheus, 8s ago)"),
+        ({"slo_violated": True, "slo_p99_s": None}, "violated (prometheus, 8s ago)"),
+    ],
+)
+def test_a_latency_is_explained_with_what_follows_from_it(fields: dict, words: str) -> None:
+    read = {"slo_p99_s": 0.1, "p99_source": "prometheus", "p99_read_wall_s": TAKEN_WALL_S - 8}
+    row = a_row(**(read | fields if "slo_violated" in fields else fields))
+
+    assert view.latency(row, TAKEN_WALL_S, ASCII) == words
+
+
+def test_the_explanation_has_a_line_about_a_latency_that_is_known() -> None:
+    row = a_row(slo_p99_s=0.1, p99_s=0.132, p99_source="push", p99_read_wall_s=TAKEN_WALL_S, slo_violated=True)
+    found = explain(a_picture(row), WorkloadId("shop", "worker-a"), place="")
+
+    assert " latency  p99 132 ms" in view.as_text(found, 80).plain

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from mbcasctl.views.status import judge, screen
 from mbcasctl.views.text import ASCII, UNICODE
+from mbcasd.model.snapshot import LatencySourceSnapshot
 
 
 def plain(status, glyphs=UNICODE) -> str:
@@ -69,3 +70,18 @@ def test_the_verdict_is_data_too() -> None:
 
     assert data["healthy"] is True
     assert data["node"]["node"] == "node-1"
+
+
+def test_objectives_and_their_sources_are_one_line() -> None:
+    rows = [
+        a_row(f"w{at}", slo_p99_s=0.1, p99_source="prometheus", slo_violated=violated)
+        for at, violated in enumerate([False, False, True, None])
+    ]
+    sources = (LatencySourceSnapshot(kind="prometheus", up=False), LatencySourceSnapshot(kind="push", up=True))
+    shown = plain(judge(a_picture(*rows, a_row("w9", slo_p99_s=0.2), latency_sources=sources), None))
+
+    assert "objectives: 2 kept, 1 violated, 2 not known; prometheus does not answer, push answers" in shown
+
+
+def test_a_node_without_objectives_says_nothing_of_them() -> None:
+    assert "objectives" not in plain(judge(a_picture(*a_shop()), None))

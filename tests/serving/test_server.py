@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mbcasd.errors import BrokenInput, ConfigError, ServingError
+from mbcasd.errors import BrokenInput, ConfigError, NoSuchWorkload, ServingError
 from mbcasd.serving import http, sockets
 from mbcasd.serving import server as server_module
 from mbcasd.serving.server import Routes, Server
@@ -27,7 +27,9 @@ def reports():
 def routes(reports):
     def take(report):
         if report.workload == "nobody":
-            raise BrokenInput("there is no workload nobody")
+            raise NoSuchWorkload("there is no workload nobody")
+        if report.workload == "both":
+            raise BrokenInput("both means 2 workloads")
         reports.append(report)
 
     return Routes(
@@ -139,7 +141,8 @@ def test_an_slo_report_reaches_the_daemon_through_the_unix_socket_only(tcp, unix
 def test_a_bad_slo_report_is_refused_with_the_reason(unix, reports):
     status, body = post(unix, "/slo", b'{"workload": "shop/web", "p99_ms": -3}')
     assert (status, body.startswith(b"p99_ms -3 must be")) == (400, True)
-    assert post(unix, "/slo", b'{"workload": "nobody", "violated": true}') == (400, b"there is no workload nobody\n")
+    assert post(unix, "/slo", b'{"workload": "both", "violated": true}') == (400, b"both means 2 workloads\n")
+    assert post(unix, "/slo", b'{"workload": "nobody", "violated": true}') == (404, b"there is no workload nobody\n")
     assert reports == []
 
 
