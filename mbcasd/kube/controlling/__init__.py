@@ -1,7 +1,8 @@
 """The resize controller: what PodAllocations ask for becomes what pods have, one patch at a time.
 
 Pure, values in and values out: `outcomes` (what an answer means), `pods` (what a pod has), `progress` (how far the
-kubelet is), `authors` (who set a value last), `bounds` and `goals` (what a container may have next), `verdict` and
-`reconcile` (what to do about one pod now), `statuses` (what to write and to announce).
+kubelet is), `authors` and `judging` (whose values stand there), `fitness`, `fitting` and `goals` (what a container may
+have next), `verdict` and `reconcile` (what to do about one pod now), `answered` (what follows from an answer),
+`saying` and `statuses` (what to write and to announce), `patches` (the request itself).
 I/O: `queue` (which pod is due), `views` (the caches), `worker` (carries verdicts out), `controller` (all of it).
 """

@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from mbcasd.kube.controlling import statuses
+from mbcasd.kube.controlling import saying, statuses
 from mbcasd.kube.controlling.outcomes import UNTIL_DECIDED_ANEW, Outcome
-from mbcasd.kube.controlling.reconcile import refusal_status
 from mbcasd.kube.controlling.verdict import Incident, Instant, Memory, Seen, Verdict
 from mbcasd.kube.objects import ContainerCpu
 
@@ -78,7 +77,8 @@ def refused(
     if outcome is Outcome.RETRY:
         memory = replace(memory, patched=tuple(dict.fromkeys((*sent, *memory.patched))))
     again_in_s = None if outcome in UNTIL_DECIDED_ANEW else wait_s
-    status = refusal_status(seen, memory, at)
+    said = saying.of_refusal(memory)
+    status = None if said is None else saying.status_after(seen, memory, at, said)
     return Verdict(
         memory=memory,
         incidents=incidents,

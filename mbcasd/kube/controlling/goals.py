@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from mbcasd.kube.allocating.limitranges import CpuBounds
+from mbcasd.kube.controlling.fitness import GUARANTEED
 from mbcasd.kube.controlling.fitting import Wish, fit
 from mbcasd.kube.controlling.pods import ContainerNow, ResizablePod, qos_class
 from mbcasd.kube.objects import ContainerCpu
@@ -16,8 +17,6 @@ from mbcasd.settings import ResizeSettings
 
 # The kernel's quotas and systemd's rounding are in steps of this.
 QUANTUM_MILLI = 10
-
-GUARANTEED = "Guaranteed"
 
 
 class Next(NamedTuple):

@@ -6,11 +6,13 @@ A verdict is at most one resize; what came of it is seen in the pod, by whoever 
 
 from dataclasses import replace
 
-from mbcasd.kube.controlling import goals, statuses
+from mbcasd.kube.controlling import goals, saying, statuses
+from mbcasd.kube.controlling.fitness import differs, takes_only, unfit
 from mbcasd.kube.controlling.judging import Stranger, judge
 from mbcasd.kube.controlling.outcomes import UNTIL_DECIDED_ANEW, Outcome
-from mbcasd.kube.controlling.pods import ContainerNow, ResizablePod, containers_of
+from mbcasd.kube.controlling.pods import ResizablePod, containers_of
 from mbcasd.kube.controlling.progress import Stage, progress_of
+from mbcasd.kube.controlling.saying import Said
 from mbcasd.kube.controlling.verdict import (
     Action,
     Announcement,
@@ -26,24 +28,14 @@ from mbcasd.kube.controlling.verdict import (
 from mbcasd.kube.objects import AllocationStatus, ContainerCpu
 from mbcasd.kube.times import parse_time_s
 
-# A resize that the kubelet has not confirmed for so long has gone wrong. Its status may lag by its sync period of a
-# minute (kubernetes/kubernetes#112264), so less would cry wolf.
-CONFIRMED_WITHIN_S = 90.0
-
 # A reading counts as stable after this: for a moment the kubelet can show old values again.
 STABLE_S = 0.3
-
-# Most resizes are confirmed within a tenth of a second: only slower ones are worth a status of their own.
-SHOWN_AFTER_S = 2.0
 
 # The cache is behind the pod that a patch returned; its next event comes within moments, this is the safety net.
 STALE_VIEW_S = 5.0
 
 # The kubelet fails at a resize; another one may work, but not at any rate.
 FAILING_PAUSE_S = 10.0
-
-# A server that could not for so many times in a row is worth telling.
-TOLD_AFTER = 3
 
 _SERVERS_TROUBLE = frozenset({Outcome.RETRY, Outcome.CONFLICT})
 
@@ -123,9 +115,9 @@ class _Case:
 
     def _move(self) -> Verdict:
         """Bring the pod to what was decided."""
-        why_not = self._unfit()
+        why_not = unfit(self._pod, self._containers, self._spec.containers, self._rules.resize)
         if why_not is not None:
-            return self._say(Phase.FAILED, *why_not)
+            return self._say(Said(Phase.FAILED, *why_not))
         left_s = self._cooldown_left_s()
         wanted = tuple(self._with_owners_request(cpu) for cpu in self._spec.containers)
         ahead = goals.next_values(
@@ -133,7 +125,7 @@ class _Case:
         )
         if ahead.is_step:
             self._count_once("step")
-        changes = tuple(cpu for cpu in ahead.values if _differs(cpu, self._containers[cpu.name]))
+        changes = tuple(cpu for cpu in ahead.values if differs(cpu, self._containers[cpu.name]))
         if changes:
             return self._resize(changes)
         if self._progress.stage is not Stage.DONE:
@@ -156,12 +148,12 @@ class _Case:
             for cpu in self._spec.original
             if cpu.name in self._containers
         )
-        changes = tuple(cpu for cpu in wanted if _differs(cpu, self._containers[cpu.name]))
+        changes = tuple(cpu for cpu in wanted if differs(cpu, self._containers[cpu.name]))
         if changes:
             return self._resize(changes)
         had_moved = bool(self._old.containers or self._memory.patched)
         message = f"the owner's values are back: {self._values()}"
-        if self._progress.stage is Stage.UNDER_WAY and self._waited_s() < CONFIRMED_WITHIN_S:
+        if self._progress.stage is Stage.UNDER_WAY and self._waited_s() < saying.CONFIRMED_WITHIN_S:
             return self._wait()
         if self._spec.released:
             told = (Announcement(reason="Restored", note=message),) if had_moved else ()
@@ -178,11 +170,8 @@ class _Case:
             return self._verdict(Action.DELETE, announcements=(told,))
         if self._spec.recommend_only:
             return self._verdict()
-        verdict = self._say(
-            Phase.FAILED,
-            Reason.CHANGED_BY_OTHER,
-            f"{who}; left as it is until it matches again or this object is deleted",
-        )
+        words = f"{who}; left as it is until it matches again or this object is deleted"
+        verdict = self._say(Said(Phase.FAILED, Reason.CHANGED_BY_OTHER, words))
         if self._old.reason != Reason.CHANGED_BY_OTHER:
             return replace(verdict, incidents=(*verdict.incidents, Incident(kind="drift")))
         return verdict
@@ -192,71 +181,52 @@ class _Case:
     def _resize(self, changes: tuple[ContainerCpu, ...]) -> Verdict:
         """Ask for these values, unless something speaks against it now."""
         now_s, memory = self._at.now_s, self._memory
-        takes_only = all(_takes_only(cpu, self._containers[cpu.name]) for cpu in changes)
+        is_less = all(takes_only(cpu, self._containers[cpu.name]) for cpu in changes)
         generations = (self._allocation.metadata.generation, self._pod.metadata.generation)
         if memory.refused in UNTIL_DECIDED_ANEW and memory.refused_for == generations:
             return self._say_refused()
-        if now_s < memory.not_before_s and (memory.refused in _SERVERS_TROUBLE or not takes_only):
+        if now_s < memory.not_before_s and (memory.refused in _SERVERS_TROUBLE or not is_less):
             return replace(self._say_refused(), again_in_s=memory.not_before_s - now_s)
         stage = self._progress.stage
-        if stage is Stage.UNDER_WAY and self._waited_s() < CONFIRMED_WITHIN_S:
+        if stage is Stage.UNDER_WAY and self._waited_s() < saying.CONFIRMED_WITHIN_S:
             return self._wait()
         if stage is Stage.FAILING and self._waited_s() < FAILING_PAUSE_S:
             return replace(self._wait(), again_in_s=FAILING_PAUSE_S - self._waited_s())
         sleeping = [cpu.name for cpu in changes if not self._containers[cpu.name].is_running]
         if sleeping and not (self._spec.released or self._spec.recommend_only):
             # A resize of a container that is just starting can get lost (kubernetes/kubernetes#138760).
-            return self._say(Phase.PENDING, Reason.NOT_RUNNING, f"waiting for {', '.join(sleeping)} to run")
+            return self._say(Said(Phase.PENDING, Reason.NOT_RUNNING, f"waiting for {', '.join(sleeping)} to run"))
         return self._verdict(Action.RESIZE, resize=changes)
 
     def _say_refused(self) -> Verdict:
         """What the API server has said to this, or to something like it: also to a new decision that has to wait."""
-        memory = self._memory
-        status = refusal_status(self._seen, memory, self._at)
-        if status is None:
-            return self._verdict()
-        return self._verdict(status=status, announcements=statuses.announcements(self._old, status))
+        said = saying.of_refusal(self._memory)
+        return self._verdict() if said is None else self._say(said)
 
     def _wait(self) -> Verdict:
         """The kubelet is at it: say so if it takes long, and what it says if it cannot."""
-        stage, message = self._progress
-        if stage is Stage.DEFERRED:
-            self._count_once(Outcome.DEFERRED.name.lower())
-            return self._say(
-                Phase.PENDING, Outcome.DEFERRED.value, message or "the node has no room for the request yet"
-            )
-        if stage is Stage.INFEASIBLE:
-            self._count_once(Outcome.INFEASIBLE.name.lower())
-            return self._say(Phase.FAILED, Outcome.INFEASIBLE.value, message or "the node can never do this")
-        if stage is Stage.FAILING:
-            self._count_once("error")
-            return self._say(Phase.FAILED, Reason.RESIZE_ERROR, message or "the kubelet fails at it and tries again")
         waited_s = self._waited_s()
-        if waited_s < SHOWN_AFTER_S:
-            return self._verdict(again_in_s=SHOWN_AFTER_S - waited_s)
-        if waited_s < CONFIRMED_WITHIN_S:
-            verdict = self._say(Phase.PENDING, Reason.IN_PROGRESS, f"asked for {self._values()}, not confirmed yet")
-            return replace(verdict, again_in_s=CONFIRMED_WITHIN_S - waited_s)
-        self._count_once("timeout")
-        return self._say(
-            Phase.FAILED,
-            Reason.NOT_CONFIRMED,
-            f"the kubelet has not confirmed {self._values()} for {CONFIRMED_WITHIN_S:.0f} s; is the node well?",
-        )
+        said = saying.of_progress(self._progress, waited_s, self._values())
+        if said is None:
+            return self._verdict(again_in_s=saying.SHOWN_AFTER_S - waited_s)
+        if said.counts_as is not None:
+            self._count_once(said.counts_as)
+        return replace(self._say(said), again_in_s=said.again_in_s)
 
     def _cool(self, left_s: float) -> Verdict:
         """A decrease waits; what is in force meanwhile is worth saying if it is not what the status says."""
         in_force = self._in_force()
-        if in_force == self._old.containers or not self._is_stable():
+        if in_force == self._old.containers:
             return self._verdict(again_in_s=left_s)
-        verdict = self._say(
-            Phase.PENDING, Reason.IN_STEPS, f"in force: {self._values()}; the rest follows", containers=in_force
-        )
-        return replace(verdict, again_in_s=left_s)
+        if not self._is_stable():
+            return self._verdict(again_in_s=min(left_s, STABLE_S))
+        said = Said(Phase.PENDING, Reason.IN_STEPS, f"in force: {self._values()}; the rest follows")
+        return replace(self._say(said, in_force), again_in_s=left_s)
 
     def _say_applied(self, reason: Reason, message: str, containers: tuple[ContainerCpu, ...] | None = None) -> Verdict:
         """All is as it should be; written once that has been so for a moment."""
-        verdict = self._say(Phase.APPLIED, reason, message, self._in_force() if containers is None else containers)
+        said = Said(Phase.APPLIED, reason, message)
+        verdict = self._say(said, self._in_force() if containers is None else containers)
         if verdict.status is not None and not self._is_stable():
             rest_s = STABLE_S - (self._at.now_s - (self._memory.done_at_s or self._at.now_s))
             return self._verdict(again_in_s=max(rest_s, 0.01))
@@ -264,36 +234,14 @@ class _Case:
 
     # ---- parts ---------------------------------------------------------------------------------------------
 
-    def _unfit(self) -> tuple[Reason, str] | None:
-        """Why what was decided cannot be done to this pod; looked at again here, whatever the agent saw."""
-        for cpu in self._spec.containers:
-            now = self._containers.get(cpu.name)
-            if now is None:
-                return Reason.NO_CONTAINER, f"the pod has no container {cpu.name} that can be resized"
-            if not _differs(cpu, now):
-                continue
-            if now.limit_milli is None:
-                return Reason.NO_LIMIT, f"{cpu.name} has no CPU limit, and one that is added can never be taken away"
-            if now.restarts_on_resize:
-                return Reason.WOULD_RESTART, f"a changed CPU limit restarts {cpu.name} (its resizePolicy)"
-            if self._pod.status.qos_class == goals.GUARANTEED:
-                if self._leaves_guaranteed_alone():
-                    return Reason.GUARANTEED, "the pod is Guaranteed, and those are left alone (resize.skip_guaranteed)"
-                if cpu.request_milli is None:
-                    return Reason.GUARANTEED, f"the pod is Guaranteed, and no request was decided for {cpu.name}"
-        return None
-
-    def _leaves_guaranteed_alone(self) -> bool:
-        """The pod's own word counts more than the setting."""
-        wish = self._pod.metadata.annotations.skip_guaranteed
-        return self._rules.resize.skip_guaranteed if wish is None else wish != "false"
-
     def _with_owners_request(self, cpu: ContainerCpu) -> ContainerCpu:
         """Where requests were moved and are to be kept again, the owner's comes back."""
         if cpu.request_milli is not None or cpu.name not in self._moved_requests:
             return cpu
         owner = next((one for one in self._spec.original if one.name == cpu.name), None)
-        return cpu if owner is None else replace_request(cpu, owner.request_milli)
+        if owner is None:
+            return cpu
+        return ContainerCpu(name=cpu.name, limit_milli=cpu.limit_milli, request_milli=owner.request_milli)
 
     def _cooldown_left_s(self) -> float:
         """How long nothing is lowered yet: from the last confirmed change, whoever led then."""
@@ -336,19 +284,9 @@ class _Case:
             self._memory = replace(self._memory, counted=frozenset(kept | {mark}))
             self._incidents.append(Incident(kind=kind))
 
-    def _say(
-        self, phase: Phase, reason: str, message: str, containers: tuple[ContainerCpu, ...] | None = None
-    ) -> Verdict:
+    def _say(self, said: Said, containers: tuple[ContainerCpu, ...] | None = None) -> Verdict:
         """Write this status if it is another one than stands there."""
-        status = status_after(
-            self._seen,
-            self._memory,
-            self._at,
-            phase,
-            reason,
-            message,
-            self._old.containers if containers is None else containers,
-        )
+        status = saying.status_after(self._seen, self._memory, self._at, said, containers)
         if status is None:
             return self._verdict()
         return self._verdict(status=status, announcements=statuses.announcements(self._old, status))
@@ -371,55 +309,3 @@ class _Case:
             memory=self._memory,
             again_in_s=again_in_s,
         )
-
-
-def status_after(
-    seen: Seen,
-    memory: Memory,
-    at: Instant,
-    phase: Phase,
-    reason: str,
-    message: str,
-    containers: tuple[ContainerCpu, ...],
-) -> AllocationStatus | None:
-    """Say the status that should stand in the object; None: it stands there already."""
-    old = seen.allocation.status
-    status = statuses.compose(
-        old,
-        phase=phase,
-        reason=reason,
-        message=message,
-        generation=seen.allocation.metadata.generation,
-        containers=containers,
-        wall_s=at.wall_s,
-        attempted_wall_s=memory.attempted_wall_s,
-        is_applied=phase is Phase.APPLIED and (old.phase != phase or old.containers != containers),
-    )
-    return None if status == old else status
-
-
-def refusal_status(seen: Seen, memory: Memory, at: Instant) -> AllocationStatus | None:
-    """Say the status after a refusal; None: it stands there already, or it is not worth telling yet."""
-    refused = memory.refused
-    if refused is None or refused is Outcome.CONFLICT:
-        return None
-    if refused is Outcome.RETRY and memory.refusals < TOLD_AFTER:
-        return None
-    phase = Phase.PENDING if refused is Outcome.RETRY else Phase.FAILED
-    return status_after(seen, memory, at, phase, refused.value, memory.refusal, seen.allocation.status.containers)
-
-
-def replace_request(cpu: ContainerCpu, request_milli: int | None) -> ContainerCpu:
-    """The same limit with another request."""
-    return ContainerCpu(name=cpu.name, limit_milli=cpu.limit_milli, request_milli=request_milli)
-
-
-def _takes_only(cpu: ContainerCpu, now: ContainerNow) -> bool:
-    """Whether these values ask for no more than there is: nothing that is short can refuse them."""
-    return cpu.limit_milli <= (now.limit_milli or 0) and (cpu.request_milli or 0) <= (now.request_milli or 0)
-
-
-def _differs(cpu: ContainerCpu, now: ContainerNow) -> bool:
-    return cpu.limit_milli != now.limit_milli or (
-        cpu.request_milli is not None and cpu.request_milli != now.request_milli
-    )
