@@ -22,7 +22,7 @@ WITH_POD_TEMPLATE = ("DaemonSet", "Deployment", "StatefulSet", "Job")
 
 
 def build(directory: Path) -> list[Object]:
-    """Render one kustomization, in the order in which it names its resources.
+    """Render one kustomization, in the order in which it names its resources (kustomize's own is by kind).
 
     Raises:
         ConfigError: A file is missing or broken, or something in it is not supported; the message names the file.
@@ -47,7 +47,7 @@ def with_image(objects: Iterable[Object], image: str, replaces: str) -> list[Obj
 def _build(directory: Path, objects: list[Object]) -> list[Object]:
     path = directory / KUSTOMIZATION
     for key, value in _only_document(path).items():
-        if key in {"apiVersion", "kind", "sortOptions"}:
+        if key in {"apiVersion", "kind"}:
             continue
         if key not in _STEPS:
             raise ConfigError(f"{path}: {key} is not supported here; there are {', '.join(_STEPS)}")
