@@ -123,6 +123,6 @@ def _on_cluster(cluster: ClusterOptions, output: OutputFormat, *, force: bool, d
     else:
         if report.stopped_replicas:
             steps.note(f"the {report.stopped_replicas} controllers were stopped; start them with: mbcasctl upgrade")
-        console().print(restored_pods.as_text(report, ansi.glyphs()), soft_wrap=True)
+        console().print(restored_pods.as_text(report, ansi.glyphs()))
     if report.failed:
         raise typer.Exit(exits.FAILED)

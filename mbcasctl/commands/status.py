@@ -60,6 +60,6 @@ def _of_cluster(cluster: ClusterOptions, output: OutputFormat) -> None:
     else:
         out = console()
         out.width = max(out.width, 160) if output is OutputFormat.WIDE else out.width
-        out.print(screen(status, ansi.glyphs(), wide=output is OutputFormat.WIDE), soft_wrap=True)
+        out.print(screen(status, ansi.glyphs(), wide=output is OutputFormat.WIDE))
     if not status.healthy:
         raise typer.Exit(exits.NOT_HEALTHY)

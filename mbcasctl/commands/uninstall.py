@@ -106,4 +106,4 @@ def _print(removal: "Removal", output: OutputFormat) -> None:
     if output in {OutputFormat.JSON, OutputFormat.YAML}:
         print_data(view.as_data(removal), output)
     else:
-        console().print(view.as_text(removal, ansi.glyphs()), soft_wrap=True)
+        console().print(view.as_text(removal, ansi.glyphs()))

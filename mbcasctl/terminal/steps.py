@@ -1,5 +1,6 @@
 """Says on stderr how far a long command is: a live picture on a terminal, a line at each change elsewhere."""
 
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -53,9 +54,15 @@ class Steps:
     def _marked(self, mark: str, words: str, colour: str) -> None:
         from rich.text import Text
 
-        if not self._quiet:
-            line = Text(f"  {mark} ", style=colour)
-            line.append(text.clean(words, self.glyphs), style="default")
+        if self._quiet:
+            return
+        words, indent = text.clean(words, self.glyphs), " " * (3 + len(mark))
+        pieces = [words]
+        if self._console.is_terminal:  # a log is searched, so there each thing stays on its line
+            pieces = textwrap.wrap(words, max(20, self._console.width - len(indent))) or [""]
+        first = Text(f"  {mark} ", style=colour)
+        first.append(pieces[0], style="default")
+        for line in (first, *(Text(indent + piece) for piece in pieces[1:])):
             self._console.print(line)
 
     def line(self, words: str, colour: str = "") -> None:
@@ -109,6 +116,11 @@ class _Picture(Waiting):
         assert isinstance(self._live, Live)  # noqa: S101  for the type checker
         passed = text.age(time.monotonic() - self._began_s, self.glyphs)
         self._spinner.update(text=Text(f"{text.clean(words, self.glyphs)}  {passed}"))
-        lines = [Text(f"! {text.clean(detail, self.glyphs)}", style=style.HELD) for detail in details]
+        width = max(20, self._live.console.width - 6)
+        lines = [
+            Text(f"{'! ' if at == 0 else '  '}{piece}", style=style.HELD)
+            for detail in details
+            for at, piece in enumerate(textwrap.wrap(text.clean(detail, self.glyphs), width))
+        ]
         shown = Group(Padding(self._spinner, (0, 0, 0, 2)), *(Padding(line, (0, 0, 0, 4)) for line in lines))
         self._live.update(shown)

@@ -12,6 +12,8 @@ _LABEL_WIDTH = 10
 
 _PHASES = {"Applied": style.GOOD, "Pending": style.HELD, "Failed": style.BAD}
 
+_CONDITIONS = {"ResizePending": "pending", "Conflict": "conflict"}
+
 _REASONS = {
     "Resized": "the kubelet has put it in force",
     "Held": "as far as LimitRange, request and QoS class allow",
@@ -84,7 +86,8 @@ def _allocation(story: AllocationStory, now_s: float, width: int, glyphs: Glyphs
     for condition in story.conditions:
         if condition.status == "True" and condition.type != "Applied":
             words = f"{condition.reason}: {condition.message}".strip(": ")
-            lines += _labelled(condition.type, words, width, glyphs)
+            label = _CONDITIONS.get(condition.type, condition.type)
+            lines += _labelled(label, words, width, glyphs)
     return lines
 
 

@@ -83,16 +83,16 @@ def ending(
 
 
 def _next_steps(mode: str, *, waited: bool) -> list[tuple[str, str]]:
-    steps = [] if waited else [("mbcasctl status", "see how far agents and controllers are")]
+    steps = [] if waited else [("mbcasctl status", "see how far it is")]
     steps.append(("kubectl label namespace NAME mbcas.io/managed=true", "opt a namespace in"))
     steps.append(("mbcasctl top --namespace NAME", "watch what its pods need"))
     if mode != "enforce":
         steps.append(("mbcasctl upgrade --mode enforce", "let it move limits"))
-    steps.append(("mbcasctl uninstall", "put every limit back and remove it"))
+    steps.append(("mbcasctl uninstall", "put limits back, remove it"))
     return steps
 
 
 def _next(words: str, why: str) -> Text:
-    line = Text(f"  {words:<52}", style=style.KEY)
+    line = Text(f"  {words:<50}", style=style.KEY)
     line.append(f" {why}", style=style.QUIET)
     return line

@@ -31,8 +31,12 @@ def as_text(removal: Removal, glyphs: Glyphs = UNICODE) -> RenderableType:
         parts += [Text(clean(f"{change} (dry run)", glyphs)) for change in removal.removed]
     parts.append(Text(clean(_ending(removal), glyphs), style=style.TITLE))
     if removal.stopped_early and not removal.dry_run:
-        parts.append(Text("The controllers are stopped, nothing else was changed. Once the reason is gone, run it"))
-        parts.append(Text("again; --force removes MBCAS all the same, and with it what the owners had set."))
+        parts.append(
+            Text(
+                "The controllers are stopped, nothing else was changed. Once the reason is gone, run it again; "
+                "--force removes MBCAS all the same, and with it what the owners had set."
+            )
+        )
         if removal.restored.stopped_replicas:
             parts.append(Text("To go on with MBCAS instead: mbcasctl upgrade", style=style.QUIET))
     if removal.labelled and removal.is_good:

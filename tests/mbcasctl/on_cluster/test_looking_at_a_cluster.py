@@ -175,7 +175,7 @@ def test_a_conflict_is_a_problem_that_status_and_doctor_name(fleet: Fleet, groun
     assert f"somebody else changes the CPU of {name}" in ground.run("doctor").out.replace("\n    ", " ")
     explained = ground.run("explain", name).out
     assert "ChangedByOther: somebody else resized the pod" in explained
-    assert "Conflict  ChangedByOther: somebody else set 333m" in explained
+    assert "conflict  ChangedByOther: somebody else set 333m" in explained
 
 
 def test_looking_for_mbcas_where_it_is_not_names_the_remedy(ground: Ground) -> None:
