@@ -99,7 +99,8 @@ class Prometheus:
         """What would be asked about a workload; None: nothing, it has no objective or there is no query for it."""
         if not workload.managed or objective_s(workload.contract, self._guard) is None:
             return None
-        rule = next((rule for rule in self._rules if matches(rule, name)), None)
+        pod = name._replace(container="")
+        rule = next((rule for rule in self._rules if matches(rule, name) or matches(rule, pod)), None)
         template = (rule.slo_query if rule is not None else None) or self._guard.slo_query
         return None if template is None else render(template, name)
 

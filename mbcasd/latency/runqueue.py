@@ -105,7 +105,10 @@ class RunQueue:
         for name, workload in workloads.items():
             tasks = self._tasks_of(workload.cgroup)
             if tasks is None or len(tasks) > left:
-                problems.append(f"the latency of {name} is not known: its tasks cannot be seen, or are too many")
+                problems.append(
+                    f"the latency of {name} is not known: there is no query for it (slo_query), it does not push, and "
+                    "its tasks cannot be seen from here, or are too many"
+                )
                 continue
             left -= len(tasks)
             now = {task: seen for task in tasks if (seen := read_task(self._proc, task)) is not None}

@@ -34,6 +34,7 @@ from mbcasd.kube.allocating.watches import NodeWatches
 from mbcasd.kube.allocating.writer import AllocationWriter
 from mbcasd.kube.api import Api
 from mbcasd.kube.events import Events
+from mbcasd.latency.sources import Latencies
 from mbcasd.model.decision import Decision, RunMode, Workload
 from mbcasd.model.identity import CgroupRef, WorkloadId
 from mbcasd.model.readings import LimitReading, NodeReading
@@ -43,6 +44,7 @@ from mbcasd.roles.node_pods import NodePods
 from mbcasd.roles.notify import ServiceManager
 from mbcasd.roles.settingsfile import SettingsFile
 from mbcasd.sensing.capacity import NodeReader
+from mbcasd.sensing.tasks import tasks_of
 from mbcasd.sensing.tree import CgroupTree
 from mbcasd.serving.server import Routes, Server
 from mbcasd.settings import BurstPolicy, Preset, RequestPolicy, Settings
@@ -123,6 +125,7 @@ class _Daemon:
         )
         self._sensors = Sensors(self._pods.discover, self._tree.open, self._file.settings.loops)
         self._allocator = Allocator(self._writer, self._sensors.limit_of, self._clock)
+        self._latencies = Latencies(self._file.settings, self._clock, lambda cgroup: tasks_of(self._tree, cgroup))
         self._looked_at: NodeSnapshot | None = None
         self._surveyed: tuple[PodFacts, ...] | None = None
         self._live: Live | None = None
@@ -170,6 +173,7 @@ class _Daemon:
             metrics=self._metrics,
             clock=self._clock,
             on_pass=self._on_pass,
+            latencies=self._latencies,
             on_decision=self._on_decision,
             more_problems=self._problems,
             nothing_managed=f"No workload is managed: label a namespace with {names.MANAGED_LABEL}=true",
@@ -180,6 +184,7 @@ class _Daemon:
                 status=lambda: msgspec.json.encode(live.latest),
                 healthy=self._healthy,
                 ready=self._ready,
+                slo=self._latencies.take,
             )
         )
         try:
@@ -191,6 +196,7 @@ class _Daemon:
             live.run(self._stop)
         finally:
             self._manager.stopping()
+            self._latencies.close()
             self._writer.close()
             self._api.close()
             self._watches.stop()
@@ -266,6 +272,7 @@ class _Daemon:
         self._manager.reloading(now_s)
         try:
             config = self._engine_config(self._file.settings)
+            self._latencies.reconfigure(self._file.settings)
         except ConfigError as err:
             log.error("settings not taken over, the old ones stay in force: %s", err)  # noqa: TRY400
             self._file.settings = before

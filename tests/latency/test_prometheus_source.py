@@ -76,6 +76,15 @@ def test_who_is_not_managed_or_has_no_objective_is_not_asked_for(server: MetricS
     assert server.queries == ['p99{pod="db"}']
 
 
+def test_a_rule_for_a_pod_is_one_for_its_containers(server: MetricServer) -> None:
+    source = a_source(server.url, query=None, rules=(WorkloadRule(match="shop/web-1", slo_query="{{container}}"),))
+    source.watch({WorkloadId("shop", "web-1", "app"): a_workload()})
+
+    source.ask_all()
+
+    assert server.queries == ["app"]
+
+
 def drop(connection: socket.socket, _query: str) -> None:
     connection.close()
 

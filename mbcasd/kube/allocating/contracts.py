@@ -101,9 +101,18 @@ def contract_of(
             owner_limit_milli=owner_limit_milli or None,
             group=pod.metadata.namespace if group_weight is not None else None,
             group_weight=group_weight if group_weight is not None else 1.0,
+            slo_p99_s=_latency_s(annotations, complaints, otherwise=rule.slo_p99_s),
         ),
         tuple(complaints),
     )
+
+
+def _latency_s(annotations: Mapping[str, str], complaints: list[str], otherwise: float | None) -> float | None:
+    """The p99 latency that the pod's users expect, in seconds; None: nobody named one."""
+    if names.TARGET_LATENCY_ANNOTATION not in annotations:
+        return otherwise
+    milliseconds = _number(annotations, names.TARGET_LATENCY_ANNOTATION, complaints, otherwise=0.0)
+    return milliseconds / 1000 if milliseconds else otherwise
 
 
 def _rule(rules: Iterable[WorkloadRule], identity: WorkloadId) -> WorkloadRule:

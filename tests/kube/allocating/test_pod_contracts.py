@@ -132,3 +132,19 @@ def test_a_share_that_cannot_be_one_is_told_with_the_namespaces_name():
 def test_a_container_without_limit_still_has_terms_to_be_shown():
     found = contract(a_pod(a_container(request=None, limit=None), qos="BestEffort"))
     assert (found.owner_limit_milli, found.floor_milli, found.cap_milli) == (None, 10, 4000)
+
+
+def test_the_pods_target_latency_wins_over_a_rules_objective():
+    rules = (WorkloadRule(match="shop/*", slo_p99_s=0.5),)
+    assert contract().slo_p99_s is None
+    assert contract(rules=rules).slo_p99_s == 0.5
+    assert contract(a_pod(annotations={"mbcas.io/target-latency-ms": "80"}), rules=rules).slo_p99_s == 0.08
+
+
+@pytest.mark.parametrize("text", ["fast", "0", "-1", "nan", "1e9", "80ms"])
+def test_a_target_latency_that_cannot_be_one_is_ignored_and_told(text):
+    found = terms(
+        a_pod(annotations={"mbcas.io/target-latency-ms": text}), rules=(WorkloadRule(match="*", slo_p99_s=2),)
+    )
+    assert found.contract.slo_p99_s == 2
+    assert "mbcas.io/target-latency-ms is ignored" in found.complaints[0]
