@@ -98,6 +98,15 @@ def controlling(plane: ControlPlane, namespace: str, **more: Any) -> Iterator[Co
         running.stop()
 
 
+@contextlib.contextmanager
+def a_namespace(plane: ControlPlane) -> Iterator[str]:
+    """A fresh one; what is in it is deleted, as nobody else would and other controllers would go on with it."""
+    with plane.namespace() as name:
+        yield name
+        plane.request("DELETE", names.allocations_path(name))
+        plane.request("DELETE", f"{names.pods_path(name)}?gracePeriodSeconds=0")
+
+
 class ControlledPod:
     """One pod on a node without a kubelet, and its PodAllocation."""
 

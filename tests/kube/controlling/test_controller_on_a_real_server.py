@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 from cluster.control_plane import APPLY_PATCH, MERGE_PATCH, STRATEGIC_PATCH, ControlPlane
-from rigs.controlled import Controlled, ControlledPod, container, controlling, make_node, soon
+from rigs.controlled import Controlled, ControlledPod, a_namespace, container, controlling, make_node, soon
 from rigs.resizing import cpu
 from scenarios.grounds import define_podallocations
 
@@ -33,11 +33,8 @@ def plane(request: pytest.FixtureRequest) -> ControlPlane:
 
 @pytest.fixture
 def namespace(plane: ControlPlane) -> Iterator[str]:
-    with plane.namespace() as name:
+    with a_namespace(plane) as name:
         yield name
-        # Nobody else does it here, and the next test's controller would go on with them.
-        plane.request("DELETE", names.allocations_path(name))
-        plane.request("DELETE", f"{names.pods_path(name)}?gracePeriodSeconds=0")
 
 
 @pytest.fixture
