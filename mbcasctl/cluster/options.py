@@ -6,15 +6,45 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+
+def _complete_context(context: typer.Context, incomplete: str) -> list[str]:
+    """Candidates for `--context`."""
+    import os
+
+    from mbcasctl.cluster import completing
+
+    return completing.contexts(incomplete, context.params.get("kubeconfig"), os.environ)
+
+
+def _complete_namespace(context: typer.Context, incomplete: str) -> list[str]:
+    """Candidates for `--namespace`."""
+    from mbcasctl.cluster import completing
+
+    return completing.namespaces(incomplete, completing.of_params(context.params))
+
+
 KubeconfigOption = Annotated[
     str | None,
     typer.Option("--kubeconfig", metavar="FILE", help="Kubeconfig to use (KUBECONFIG, else ~/.kube/config)."),
 ]
 ContextOption = Annotated[
-    str | None, typer.Option("--context", metavar="NAME", help="Context of the kubeconfig (its current one).")
+    str | None,
+    typer.Option(
+        "--context",
+        metavar="NAME",
+        help="Context of the kubeconfig (its current one).",
+        autocompletion=_complete_context,
+    ),
 ]
 NamespaceOption = Annotated[
-    str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Only workloads of this namespace (all).")
+    str | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        metavar="NAME",
+        help="Only workloads of this namespace (all).",
+        autocompletion=_complete_namespace,
+    ),
 ]
 
 

@@ -7,9 +7,21 @@ PATIENCE_S = 0.3
 
 
 def complete_workload(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """The candidates for a command that takes a workload, of the daemon that its `--socket` names."""
-    from mbcasctl.sources import DEFAULT_SOCKET
+    """The candidates for a command that takes a workload: of the daemon that its `--socket` names, or of a cluster."""
+    from mbcasctl.cluster.options import ClusterOptions
+    from mbcasctl.sources import DEFAULT_SOCKET, means_cluster
+    from mbcasd.errors import ConfigError
 
+    params = context.params
+    cluster = ClusterOptions(params.get("kubeconfig"), params.get("context"), params.get("namespace"))
+    try:
+        of_cluster = means_cluster(cluster, params.get("socket"), params.get("url"), params.get("record"))
+    except ConfigError:
+        return []
+    if of_cluster:
+        from mbcasctl.cluster import completing
+
+        return completing.workloads(incomplete, cluster)
     return workloads_like(incomplete, context.params.get("socket") or DEFAULT_SOCKET, PATIENCE_S)
 
 

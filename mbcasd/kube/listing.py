@@ -25,7 +25,9 @@ class _Page(msgspec.Struct, Generic[T]):
     items: list[T] | None = None
 
 
-def list_all(api: Api, path: str, kind: type[T], params: Mapping[str, str] | None = None) -> list[T]:
+def list_all(
+    api: Api, path: str, kind: type[T], params: Mapping[str, str] | None = None, *, timeout_s: float = 10.0
+) -> list[T]:
     """All objects of a collection, as the API server has them now.
 
     Args:
@@ -33,6 +35,7 @@ def list_all(api: Api, path: str, kind: type[T], params: Mapping[str, str] | Non
         path: Of the collection.
         kind: What to decode each into.
         params: Selectors.
+        timeout_s: For each page.
 
     Raises:
         ApiAway, ApiRefused: It cannot be had.
@@ -40,18 +43,20 @@ def list_all(api: Api, path: str, kind: type[T], params: Mapping[str, str] | Non
     decoder = cast("msgspec.json.Decoder[_Page[T]]", msgspec.json.Decoder(_Page[kind]))  # type: ignore[valid-type]
     for _ in range(_MOST_BEGINNINGS):
         try:
-            return _read_through(api, path, decoder, dict(params or {}))
+            return _read_through(api, path, decoder, dict(params or {}), timeout_s)
         except ApiRefused as err:
             if err.code != 410:  # the pages of this beginning have expired
                 raise
     raise ApiAway(f"{path} could not be read to its end {_MOST_BEGINNINGS} times: it changes too fast")
 
 
-def _read_through(api: Api, path: str, decoder: "msgspec.json.Decoder[_Page[T]]", params: dict[str, str]) -> list[T]:
+def _read_through(
+    api: Api, path: str, decoder: "msgspec.json.Decoder[_Page[T]]", params: dict[str, str], timeout_s: float
+) -> list[T]:
     found: list[T] = []
     asked = {**params, "limit": str(PAGE)}
     while True:
-        page = decoder.decode(api.get(path, asked))
+        page = decoder.decode(api.get(path, asked, timeout_s=timeout_s))
         found += page.items or ()
         if not page.metadata.next_page:
             return found
