@@ -14,7 +14,8 @@ from cluster.pods import a_container, a_pod
 from rigs.kernel import RAISED_SHARES
 from scenarios.waiting import wait_until
 
-from mbcasd.kube import manifests
+from mbcasd.kube import manifests, names
+from mbcasd.units import parse_cpu_milli
 
 ALLOCATIONS = "/apis/allocation.mbcas.io/v1alpha1"
 SYSTEM = "mbcas-system"
@@ -82,6 +83,44 @@ class Grounds:
         """A file with which a process is the agent of this node."""
         token = self.cluster.token(SYSTEM, "mbcas-agent", pod=f"agent-{node}")
         return self.cluster.kubeconfig_with(token, namespace=SYSTEM, server=server)
+
+    def decide(self, pod: dict[str, Any], **cpu_milli: int) -> None:
+        """Write a PodAllocation as the pod's agent does, for a pod with one container: `limitMilli`, `requestMilli`."""
+        metadata, node = pod["metadata"], pod["spec"]["nodeName"]
+        container = pod["spec"]["containers"][0]
+        owner = {
+            kind: round(parse_cpu_milli(container["resources"][of]["cpu"]))
+            for kind, of in (("limitMilli", "limits"), ("requestMilli", "requests"))
+        }
+        name = names.allocation_name(metadata["name"], metadata["uid"])
+        body = {
+            "apiVersion": f"{names.GROUP}/{names.VERSION}",
+            "kind": names.KIND,
+            "metadata": {
+                "name": name,
+                "namespace": metadata["namespace"],
+                "ownerReferences": [
+                    {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
+                ],
+            },
+            "spec": {
+                "podName": metadata["name"],
+                "podUID": metadata["uid"],
+                "nodeName": node,
+                "containers": [{"name": container["name"], **cpu_milli}],
+                "original": [{"name": container["name"], **owner}],
+                "mechanism": "nash",
+                "mode": "congested",
+                "reason": "a test has decided so",
+                "decisionTime": "2026-01-01T00:00:00Z",
+            },
+        }
+        path = names.allocations_path(metadata["namespace"], name)
+        token = self.cluster.token(SYSTEM, "mbcas-agent", pod=f"agent-{node}")
+        code, answer = self.cluster.request(
+            "PATCH", f"{path}?fieldManager=mbcas-agent&force=true", body, APPLY_PATCH, token=token
+        )
+        assert code in {200, 201}, answer
 
     def controller_kubeconfig(self, server: str | None = None) -> str:
         """A file with which a process is the controller."""

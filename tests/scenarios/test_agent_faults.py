@@ -23,6 +23,8 @@ from scenarios.workloads import RunningPod, a_worker
 pytestmark = pytest.mark.node
 
 SUFFERS_S = 6.0
+# The first raises may overshoot to the double or more, so the second need has to be far from the first.
+CALM_MILLI, BUSY_MILLI = 150, 900
 RIGHT_WITHIN_S = 60.0
 # Six list-watches, each pod's write, events; a busy loop makes thousands.
 MOST_IN_A_SECOND = 30
@@ -62,28 +64,30 @@ def agent(ground: Grounds, proxy: Proxy, controller: Role, tmp_path: Path) -> It
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_costs_nothing_but_time(name: str, cluster: Cluster, namespace: str, proxy: Proxy, agent: Role) -> None:
     fault, of = FAULTS[name]
-    web = RunningPod(cluster, namespace, a_pod("web", a_worker(limit="200m"), node="node-1"))
-    web.need(300)
-    wait_until(lambda: (web.quota_milli() or 0) >= 300, RIGHT_WITHIN_S, "it has 300m", agent.words)
-    before_milli, passes = web.limit_milli() or 0, agent.status()["counters"]["passes"]
+    web = RunningPod(cluster, namespace, a_pod("web", a_worker(request="50m", limit="100m"), node="node-1"))
+    web.need(CALM_MILLI)
+    wait_until(lambda: (web.quota_milli() or 0) >= CALM_MILLI, RIGHT_WITHIN_S, "it has enough", agent.words)
+    passes = agent.status()["counters"]["passes"]
 
     began_s, used_s = time.monotonic(), agent.cpu_s()
     proxy.inject(fault, of)
     if isinstance(fault, kinds.Answer):
         proxy.break_off()  # else the watches that stand would not hear of it
-    web.need(600)
+    web.need(BUSY_MILLI)
     quotas_milli: list[float] = []
     watch_for(SUFFERS_S, lambda: quotas_milli.append(web.quota_milli() or 0))
     cpu_ratio = (agent.cpu_s() - used_s) / (time.monotonic() - began_s)
     asked_at_s = [request.at_s for request in proxy.seen(since_s=began_s)] + proxy.connects(since_s=began_s)
     sensed = agent.status()["counters"]["passes"] - passes
     proxy.heal()
-    took_s = wait_until(lambda: (web.quota_milli() or 0) >= 600, RIGHT_WITHIN_S, "it has 600m", agent.words)
+    took_s = wait_until(
+        lambda: (web.quota_milli() or 0) >= BUSY_MILLI, RIGHT_WITHIN_S, "it has enough again", agent.words
+    )
 
     recoveries.note("agent", name, took_s, busiest_second(asked_at_s))
     # It sensed all the time, and nothing was taken from a pod that needs more.
     assert sensed >= SUFFERS_S / 2
-    assert min(quotas_milli) >= before_milli - 10
+    assert min(quotas_milli) >= CALM_MILLI - 10
     assert cpu_ratio <= MOST_CPU_RATIO
     assert busiest_second(asked_at_s) <= MOST_IN_A_SECOND
     assert len(asked_at_s) <= MOST_IN_THE_LONG_RUN_PER_S * SUFFERS_S

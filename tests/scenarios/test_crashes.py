@@ -18,12 +18,14 @@ from scenarios.workloads import RunningPod, a_worker
 pytestmark = pytest.mark.node
 
 MOVES_WITHIN_S = 60.0
+# The first raises may overshoot to the double or more, so the second need has to be far from the first.
+CALM_MILLI, BUSY_MILLI = 150, 900
 
 
-def a_moved_pod(cluster: Cluster, namespace: str, both: Mbcas, needs_milli: int = 300) -> RunningPod:
-    web = RunningPod(cluster, namespace, a_pod("web", a_worker(limit="200m"), node="node-1"))
-    web.need(needs_milli)
-    wait_until(lambda: (web.quota_milli() or 0) >= needs_milli, MOVES_WITHIN_S, "it is moved", both.words)
+def a_moved_pod(cluster: Cluster, namespace: str, both: Mbcas) -> RunningPod:
+    web = RunningPod(cluster, namespace, a_pod("web", a_worker(request="50m", limit="100m"), node="node-1"))
+    web.need(CALM_MILLI)
+    wait_until(lambda: (web.quota_milli() or 0) >= CALM_MILLI, MOVES_WITHIN_S, "it is moved", both.words)
     wait_until(lambda: web.phase().startswith("Applied"), MOVES_WITHIN_S, "it is told", both.words)
     return web
 
@@ -69,11 +71,10 @@ def test_after_a_crash_limits_go_on_following_need(
 ) -> None:
     with mbcas(ground, tmp_path) as both:
         web = a_moved_pod(cluster, namespace, both)
-        before_milli = web.quota_milli() or 0
-        web.need(600)
+        web.need(BUSY_MILLI)
         CRASHES[name](both, cluster)
-        lowest_milli, began_s = before_milli, time.monotonic()
-        while (web.quota_milli() or 0) < 600:
+        lowest_milli, began_s = float(CALM_MILLI), time.monotonic()
+        while (web.quota_milli() or 0) < BUSY_MILLI:
             lowest_milli = min(lowest_milli, web.quota_milli() or 0)
             assert time.monotonic() - began_s < MOVES_WITHIN_S, both.words()
             time.sleep(0.02)
@@ -81,10 +82,10 @@ def test_after_a_crash_limits_go_on_following_need(
         wait_until(lambda: web.phase().startswith("Applied"), MOVES_WITHIN_S, "it is told", both.words)
 
         # Nobody took anything away from a pod that needs more, or forgot what the owner had set.
-        assert lowest_milli >= before_milli - 10
+        assert lowest_milli >= CALM_MILLI - 10
         allocation = web.allocation()
         assert allocation is not None
-        assert allocation["spec"]["original"] == [{"name": "main", "limitMilli": 200, "requestMilli": 100}]
+        assert allocation["spec"]["original"] == [{"name": "main", "limitMilli": 100, "requestMilli": 50}]
         assert web.restarts() == 0
         cluster.wait_for_node("node-1")
 
@@ -108,11 +109,11 @@ def test_a_wall_clock_that_jumps_moves_no_limit_and_loses_no_lease(
         taken = cluster.get(lease)["spec"]["leaseTransitions"]
         clock.write_text(after)
         # A pod that was there, and one that appears when the clocks of cluster and daemons disagree.
-        web.need(600)
+        web.need(BUSY_MILLI)
         late = RunningPod(cluster, namespace, a_pod("late", a_worker(limit="200m"), node="node-1"))
         late.need(300)
         took_s = wait_until(
-            lambda: (web.quota_milli() or 0) >= 600 and (late.quota_milli() or 0) >= 300,
+            lambda: (web.quota_milli() or 0) >= BUSY_MILLI and (late.quota_milli() or 0) >= 300,
             MOVES_WITHIN_S,
             "limits follow need",
             both.words,
@@ -120,7 +121,7 @@ def test_a_wall_clock_that_jumps_moves_no_limit_and_loses_no_lease(
         recoveries.note("all of it", f"wall clock jumps from {before} to {after} s", took_s)
         # It comes down again too: no cooldown lasts for an hour.
         web.need(100)
-        wait_until(lambda: (web.quota_milli() or 0) <= 400, MOVES_WITHIN_S, "they fall again", both.words)
+        wait_until(lambda: (web.quota_milli() or 0) <= 500, MOVES_WITHIN_S, "they fall again", both.words)
 
         assert cluster.get(lease)["spec"]["leaseTransitions"] == taken
         assert controller.process.poll() is None

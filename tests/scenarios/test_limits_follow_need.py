@@ -129,7 +129,7 @@ def test_the_request_of_a_pod_that_an_hpa_scales_never_changes(
         f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers",
         {"metadata": {"name": "scaled"}, "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 2}},
     )
-    config = '[resize]\nrequest_policy = "share"\n'
+    config = '[resize]\nrequest_policy = "ratio"\n'
     with mbcas(ground, tmp_path, config=config) as both:
         scaled, free = (_pod_of(cluster, namespace, name) for name in ("scaled", "free"))
         for pod in (scaled, free):
