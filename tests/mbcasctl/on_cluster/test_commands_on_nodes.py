@@ -180,9 +180,9 @@ def test_kubectl_runs_it_as_a_plugin(on_nodes: Ground, cluster: Cluster, tmp_pat
         )
 
     assert run("status", "--help").stdout.startswith("Usage: kubectl mbcas status")
-    # Without an option: no daemon runs on this host, and there is a kubeconfig.
-    status = run("status", "--context", "test", "-o", "json")
-    assert json.loads(status.stdout)["installed"]
+    status = json.loads(run("status", "--context", "test", "-o", "json").stdout)
+    # The built program reaches the agents too.
+    assert [agent["run_mode"] for agent in status["agents"]] == ["enforce", "enforce"]
 
 
 def test_restore_gives_back_in_the_kernel_and_upgrade_goes_on(on_nodes: Ground, shop: str, cluster: Cluster) -> None:
