@@ -101,11 +101,22 @@ def make_cgroup(path: str) -> None:
         for part in Path(path).parts:
             cgroup = above / part
             cgroup.mkdir(exist_ok=True)
+            _hand_down_controllers(above)
             # On v1 an empty set of CPUs is inherited by nobody.
             for file in ("cpuset.cpus", "cpuset.mems"):
                 if root.name == "cpuset":
                     (cgroup / file).write_text((above / file).read_text())
             above = cgroup
+
+
+def _hand_down_controllers(cgroup: Path) -> None:
+    """On v2 children have the controllers that their parent hands down."""
+    subtree = cgroup / "cgroup.subtree_control"
+    if subtree.exists():
+        for controller in (cgroup / "cgroup.controllers").read_text().split():
+            # Some cannot be where there are processes or real-time tasks; the kubelet says if it misses one.
+            with contextlib.suppress(OSError):
+                subtree.write_text(f"+{controller}")
 
 
 def remove_cgroups(name: str) -> None:

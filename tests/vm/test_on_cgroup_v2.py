@@ -27,6 +27,7 @@ SUITES = {
     "tests/tiers/test_local_kernel.py": " or ".join(LOCAL),
     "tests/tiers/test_inspect_kernel.py": "without_a_daemon",
     "tests/mbcasctl/loadtest/test_loadtest_kernel.py": "runs_alone",
+    "tests/cluster/test_instance.py": "cgroup",
     "tests/host/test_limits_on_real_cgroups.py": "not hands_out_nothing and not leak",
 }
 
