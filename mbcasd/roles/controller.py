@@ -20,6 +20,7 @@ from mbcasd.kube.controlling.verdict import Rules
 from mbcasd.kube.events import Events
 from mbcasd.kube.lease import Elector
 from mbcasd.model.decision import RunMode
+from mbcasd.roles.collector import calm_the_collector
 from mbcasd.roles.settingsfile import SettingsFile
 from mbcasd.serving.server import Routes, Server
 
@@ -122,6 +123,7 @@ class _Daemon:
                 server.listen_tcp(self._options.metrics_address)
             log.info("mbcasd %s controller, %s, as %s", __version__, self._run_mode.value, self._identity)
             self._controller.start()
+            calm_the_collector()
             while not self._stop.wait(TICK_S):
                 self._pass()
         finally:

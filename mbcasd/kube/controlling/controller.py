@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 # Requests of workers: a resize takes two, its patch and its status. An API server on two cores has no more to give.
 REQUESTS_PER_S, REQUESTS_AT_ONCE = 600.0, 600.0
 
-# More would only wait for each other: Python encodes and decodes on one core.
-WORKERS = 8
+# They wait for the API server most of the time; more would be more connections than are kept for reuse.
+WORKERS = 12
 
 
 class ResizeController:

@@ -83,6 +83,58 @@ def test_failures_wait_ever_longer_until_one_success(queue: WorkQueue, clock: St
     assert queue.failed(A, at_least_s=200) == 200
 
 
+def test_what_has_just_happened_goes_before_what_was_put_off(queue: WorkQueue, clock: SteppedClock) -> None:
+    queue.add_after(A, 1.0)
+    clock.advance(1.0)
+    queue.add(B)
+
+    assert [take(queue), take(queue)] == [B, A]
+
+
+def test_what_was_put_off_is_not_put_off_for_ever(queue: WorkQueue, clock: SteppedClock) -> None:
+    queue.add_after(A, 1.0)
+    clock.advance(6.5)
+    queue.add(B)
+
+    assert take(queue) == A
+
+
+def test_what_was_put_off_takes_few_workers(queue: WorkQueue, clock: SteppedClock) -> None:
+    keys = [("shop", str(number)) for number in range(5)]
+    for key in keys:
+        queue.add_after(key, 1.0)
+    clock.advance(1.0)
+
+    taken = [take(queue) for _ in range(5)]
+    assert taken == [*keys[:3], None, None]
+    queue.add(A)
+    assert take(queue) == A
+
+    queue.done(keys[1])
+    assert take(queue) == keys[3]
+
+
+def test_what_was_put_off_and_then_happens_is_taken_once_and_at_once(queue: WorkQueue, clock: SteppedClock) -> None:
+    queue.add_after(A, 1.0)
+    clock.advance(1.0)
+    queue.add(B)
+    assert take(queue) == B
+    queue.add(A)
+
+    assert [take(queue), take(queue)] == [A, None]
+
+
+def test_what_becomes_due_while_it_is_worked_on_waits_for_its_worker(queue: WorkQueue, clock: SteppedClock) -> None:
+    queue.add(A)
+    take(queue)
+    queue.add_after(A, 1.0)
+    clock.advance(1.0)
+    assert take(queue) is None
+
+    queue.done(A)
+    assert take(queue) == A
+
+
 def test_the_failures_of_one_do_not_slow_the_other(queue: WorkQueue) -> None:
     for _ in range(10):
         queue.failed(A)
