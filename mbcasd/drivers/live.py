@@ -64,7 +64,7 @@ class Live:
         latencies: Latencies | None = None,
         on_decision: Callable[[Decision], None] = lambda _: None,
         more_problems: Callable[[], Iterable[str]] = tuple,
-        nothing_managed: str = "No workload is managed: the parents named have no child cgroup yet",
+        nothing_managed: str | None = "No workload is managed: the parents named have no child cgroup yet",
     ) -> None:
         """Wire the parts; nothing is read or written yet."""
         now_s = clock.now_s()
@@ -252,7 +252,9 @@ class Live:
         problems += [f"{name} is held by somebody else" for name, t in self._state.tracks.items() if t.owner_held]
         if self._trouble:
             problems.append(self._trouble)
-        if not any(track.workload.managed for track in self._state.tracks.values()):
+        if self._nothing_managed is not None and not any(
+            track.workload.managed for track in self._state.tracks.values()
+        ):
             problems.append(self._nothing_managed)
         sources = self._latencies.health if self._latencies is not None else ()
         for source in sources:

@@ -176,7 +176,8 @@ class _Daemon:
             latencies=self._latencies,
             on_decision=self._on_decision,
             more_problems=self._problems,
-            nothing_managed=f"No workload is managed: label a namespace with {names.MANAGED_LABEL}=true",
+            # Many a node has no pod that is managed: only of the whole cluster it is worth a word.
+            nothing_managed=None,
         )
         server = Server(
             Routes(

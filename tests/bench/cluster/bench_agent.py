@@ -28,7 +28,7 @@ from scenarios import grounds
 from scenarios.api_counts import writes, written_since
 from scenarios.daemons import Role, running
 from scenarios.grounds import Grounds
-from scenarios.mbcas import agent_flags, controller_flags
+from scenarios.mbcas import agent_flags, controller_flags, manages
 from scenarios.workloads import RunningPod, a_worker
 from table import Row, quantile
 
@@ -86,7 +86,7 @@ def onsets(cluster: Cluster, namespace: str, agents: dict[str, Role], count: int
             for i in range(batch, min(count, batch + AT_ONCE))
         ]
         for pod in pods:
-            wait_until(lambda pod=pod: any(f"/{pod.name}" in str(a.status()["workloads"]) for a in agents.values()),
+            wait_until(lambda pod=pod: any(manages(agent, pod.name) for agent in agents.values()),
                        SEEN_WITHIN_S, f"{pod.name} is managed")  # fmt: skip
         time.sleep(4)
         for pod in pods:
