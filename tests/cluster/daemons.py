@@ -15,17 +15,16 @@ _starter = ThreadPoolExecutor(1, thread_name_prefix="starter")
 class Daemon:
     """A program that runs until it is stopped, or until this process is gone for whatever reason."""
 
-    def __init__(self, name: str, argv: Sequence[str | Path], log: Path, *, end_with: str = "KILL") -> None:
+    def __init__(self, name: str, argv: Sequence[str | Path], log: Path) -> None:
         """Describe it; `start` starts it.
 
         Args:
             name: What messages call it.
             argv: The command line.
             log: Where both its streams go.
-            end_with: The signal that it gets when this process is gone.
         """
         self.name, self.log = name, log
-        self._argv = ["setpriv", "--pdeathsig", end_with, *map(str, argv)]
+        self._argv = ["setpriv", "--pdeathsig", "KILL", *map(str, argv)]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
