@@ -59,7 +59,7 @@ def meet(state: EngineState, workloads: Mapping[WorkloadId, Workload], now_s: fl
     for name, workload in workloads.items():
         track = state.tracks.get(name)
         if track is not None and track.workload.cgroup == workload.cgroup:
-            if track.workload != workload:
+            if track.workload is not workload and track.workload != workload:
                 pending = track.pending is not None
                 situation = situation_of(workload, track.limit, state.config, pending=pending, slo=track.slo)
                 track = replace(track, workload=workload, situation=situation)

@@ -232,7 +232,7 @@ class _Daemon:
         self, found: Mapping[WorkloadId, CgroupRef], limits: Mapping[WorkloadId, LimitReading]
     ) -> dict[WorkloadId, Workload]:
         workloads = self._pods.describe(found, limits)
-        if self._watches.synced and self._pods.facts != self._surveyed:
+        if self._watches.synced and self._pods.facts is not self._surveyed:
             self._surveyed = self._pods.facts
             self._allocator.survey(self._surveyed)
         if self._file.settings.resize.request_policy is RequestPolicy.SHARE:

@@ -103,12 +103,15 @@ class NodePods:
         self._bounds: dict[str, CpuBounds] = {}
         self._judged: dict[str, _Judged] = {}
         self._workloads: dict[WorkloadId, Workload] = {}
+        self._described: tuple[object, ...] = ()  # what the last description was made from
+        self._until_wall_s = inf  # when something has to be judged again though nothing has changed
         self.facts: tuple[PodFacts, ...] = ()
 
     def reconfigure(self, settings: Settings) -> None:
         """Take over changed settings: everything is judged anew."""
         self._settings = settings
         self._judged.clear()
+        self._described = ()
 
     def discover(self) -> dict[WorkloadId, CgroupRef]:
         """List the containers of this node's pods that have a cgroup."""
@@ -130,6 +133,17 @@ class NodePods:
         self, found: Mapping[WorkloadId, CgroupRef], limits: Mapping[WorkloadId, LimitReading]
     ) -> dict[WorkloadId, Workload]:
         """Give every container that was found its contract, or the reason why it is not managed."""
+        state = (
+            self._watches.synced,
+            self._watches.rules_seen,
+            self._watches.pods_seen,
+            self._writer.objects_seen,
+            [name for name, limit in limits.items() if limit.quota_usec is None],
+            found,
+        )
+        if state == self._described and self._clock.wall_s() < self._until_wall_s:
+            return self._workloads
+        self._described = state
         self._renew_rules()
         unlimited: dict[tuple[str, str], frozenset[str]] = {}
         for name, limit in limits.items():
@@ -248,6 +262,7 @@ class NodePods:
                 judged = self._judge(pod, known, no_quota, now_wall_s)
             self._judged[uid] = judged
         self.facts = tuple(judged.facts for judged in self._judged.values())
+        self._until_wall_s = min((judged.until_wall_s for judged in self._judged.values()), default=inf)
 
     def _judge(self, pod: Pod, known: PodAllocation | None, no_quota: frozenset[str], now_wall_s: float) -> _Judged:
         members = members_of(pod)

@@ -21,17 +21,19 @@ class FakeWatches:
     def __init__(self, *namespaces: Namespace) -> None:
         self.pods, self.namespaces, self.limit_ranges, self.hpas, self.vpas = (_Store() for _ in range(5))
         self.synced = True
-        self.rules_seen = self.containers_seen = 0
+        self.rules_seen = self.pods_seen = self.containers_seen = 0
         for namespace in namespaces:
             self.namespaces.items["", namespace.metadata.name] = namespace
 
     def put(self, *pods: Pod) -> None:
         """These pods are there, or are there in another state."""
         self.pods.items = {**self.pods.items, **{(p.metadata.namespace, p.metadata.name): p for p in pods}}
+        self.pods_seen += 1
         self.containers_seen += 1
 
     def remove(self, pod: Pod) -> None:
         self.pods.items = {key: one for key, one in self.pods.items.items() if one is not pod}
+        self.pods_seen += 1
         self.containers_seen += 1
 
     def rule(self, store: str, *objects: Any) -> None:
@@ -45,7 +47,13 @@ class FakeWatches:
 def a_writer(*allocations: Any) -> SimpleNamespace:
     """What a writer knows."""
     by_uid: dict[str, Any] = {}
-    writer = SimpleNamespace(known=by_uid.get, put=lambda one: by_uid.__setitem__(one.spec.pod_uid, one))
+    writer = SimpleNamespace(known=by_uid.get, objects_seen=0)
+
+    def put(one: Any) -> None:
+        by_uid[one.spec.pod_uid] = one
+        writer.objects_seen += 1
+
+    writer.put = put
     for one in allocations:
         writer.put(one)
     return writer

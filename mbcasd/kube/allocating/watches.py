@@ -23,6 +23,7 @@ class NodeWatches:
         pods, allocations: Of this node alone.
         namespaces, limit_ranges, hpas, vpas: Of the whole cluster; the last two are there where their API is.
         rules_seen: Grows with each change of these four.
+        pods_seen: Grows with each change of a pod of this node.
         containers_seen: Grows whenever a pod or a container of this node came, was made again, or went.
     """
 
@@ -40,7 +41,7 @@ class NodeWatches:
         of_node = {"fieldSelector": f"spec.nodeName={node_name}"}
         self._lock = threading.Lock()
         self._ids: dict[_Key, tuple[str, ...]] = {}
-        self.rules_seen = self.containers_seen = 0
+        self.rules_seen = self.pods_seen = self.containers_seen = 0
         self.pods = ListWatch(api, names.pods_path(), Pod, clock=clock, params=of_node, on_change=self._pod_changed)
         self.allocations = ListWatch(
             api, names.allocations_path(), PodAllocation, clock=clock, params=of_node, on_change=on_allocation
@@ -117,14 +118,15 @@ class NodeWatches:
 
     def _pod_changed(self, key: _Key, pod: Pod | None) -> None:
         ids = () if pod is None else (pod.metadata.uid, *container_ids(pod))
-        if self._ids.get(key, ()) == ids:
-            return
-        if pod is None:
-            self._ids.pop(key, None)
-        else:
-            self._ids[key] = ids
         with self._lock:
+            self.pods_seen += 1
+            if self._ids.get(key, ()) == ids:
+                return
             self.containers_seen += 1
+            if pod is None:
+                self._ids.pop(key, None)
+            else:
+                self._ids[key] = ids
 
     def _rules_changed(self, _key: _Key, _item: object) -> None:
         with self._lock:

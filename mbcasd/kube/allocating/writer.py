@@ -46,7 +46,11 @@ class _Desk:
 
 
 class AllocationWriter:
-    """Brings PodAllocations to what they should say; its methods may be called from any thread."""
+    """Brings PodAllocations to what they should say; its methods may be called from any thread.
+
+    Attributes:
+        objects_seen: Grows with each change of a PodAllocation of this node.
+    """
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class AllocationWriter:
         self._away_until_s = 0.0
         self._troubles: dict[str, str] = {}  # UID → what a person should know; empty UID: the API is away
         self._stopping = False
+        self.objects_seen = 0
         self._thread = threading.Thread(target=self._work, name="allocations", daemon=True)
 
     def start(self) -> None:
@@ -137,6 +142,7 @@ class AllocationWriter:
                 if uid is None or desk is None:
                     return
                 desk.known = None
+                self.objects_seen += 1
                 desk.wanted.clear()
                 self._forget_if_empty(uid, desk)
             else:
@@ -146,6 +152,7 @@ class AllocationWriter:
                     return  # the answer to our own write came first
                 self._uids[key] = uid
                 desk.known = allocation
+                self.objects_seen += 1
                 self._look(uid, desk)
             if self._away_until_s:
                 # The API answers again.
@@ -292,6 +299,7 @@ class AllocationWriter:
                 or _is_older(desk.known, allocation)
             ):
                 desk.known = allocation
+                self.objects_seen += 1
                 self._uids[allocation.metadata.namespace, allocation.metadata.name] = uid
             self._settle(uid, desk, wanted)
 
