@@ -72,7 +72,7 @@ class Grounds:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        _favour(cluster)
+        favour_pods(cluster)
         for node in cluster.nodes:
             # A token tells the node of the pod that it is bound to; so there has to be one.
             held = a_container(milli=1, securityContext=AS_THE_RULES_WANT)
@@ -128,7 +128,7 @@ class Grounds:
         return self.cluster.kubeconfig_with(token, namespace=SYSTEM, server=server)
 
 
-def _favour(cluster: Cluster) -> None:
+def favour_pods(cluster: Cluster) -> None:
     """Let pods have the CPU that their limits allow, so that a busy machine does not fool the tests."""
     cgroup = cluster.cgroup_root(next(iter(cluster.nodes))).parent
     for file, weight in (("cpu.shares", RAISED_SHARES), ("cpu.weight", 10_000)):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cluster.cluster import Cluster
 from cluster.pods import a_pod
+from scenarios.grounds import favour_pods
 from scenarios.waiting import wait_until
 from scenarios.workloads import RunningPod, a_worker
 
@@ -71,6 +72,12 @@ def agent_status(cluster: Cluster, node: str) -> dict[str, Any]:
     return json.loads(answer) if isinstance(answer, str) else answer
 
 
+def words(cluster: Cluster) -> str:
+    """The ends of all logs of MBCAS's pods."""
+    names = [pod["metadata"]["name"] for pod in cluster.get(f"{SYSTEM}/pods")["items"]]
+    return "\n".join(f"{name}:\n{cluster.pods.logs('mbcas-system', name)[-3000:]}" for name in names)
+
+
 def is_managed(cluster: Cluster, node: str, pod: str) -> bool:
     return any(row["name"] == pod and row["managed"] for row in agent_status(cluster, node)["workloads"])
 
@@ -95,6 +102,7 @@ def objects_of_mbcas(cluster: Cluster) -> list[str]:
 def test_a_throttled_pod_has_what_it_needs_and_nothing_is_left_afterwards(
     cluster: Cluster, namespace: str, image: str
 ) -> None:
+    favour_pods(cluster)
     assert objects_of_mbcas(cluster) == []
     web = RunningPod(cluster, namespace, a_pod("web", a_worker(request="200m", limit="200m"), node="node-1"))
 
@@ -105,9 +113,9 @@ def test_a_throttled_pod_has_what_it_needs_and_nothing_is_left_afterwards(
 
     web.need(800)
     wait_until(lambda: web.throttled_periods() > 0, 10, "it is throttled")
-    took_s = wait_until(lambda: (web.quota_milli() or 0) >= 800, 60, "it has 800m")
-    wait_until(lambda: web.phase().startswith("Applied"), 30, "it is told")
-    assert took_s <= 3.0
+    took_s = wait_until(lambda: (web.quota_milli() or 0) >= 800, 60, "it has 800m", lambda: words(cluster))
+    wait_until(lambda: web.phase().startswith("Applied"), 30, "it is told", lambda: words(cluster))
+    assert took_s <= 3.0, words(cluster)
     assert web.restarts() == 0
     assert (web.limit_milli() or 0) >= 800
 
