@@ -54,6 +54,7 @@ def parse_address(url: str, what: str) -> Address:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
+        (host or "").encode("idna")  # as resolving it would, which must not fail in the thread that asks
     except ValueError as err:
         raise ConfigError(f"{what} is not a URL ({err}): write it as http://HOST:PORT") from err
     secure = parts.scheme == "https"

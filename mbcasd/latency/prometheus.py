@@ -56,6 +56,8 @@ class Prometheus:
         self._guard, self._rules, self._clock = guard, rules, clock
         self._lock = threading.Lock()
         self._questions: dict[WorkloadId, _Question] = {}
+        # What was decided about each workload: this is asked once a second about a hundred that do not change.
+        self._decided: dict[WorkloadId, tuple[Workload, str | None]] = {}
         self._readings: dict[WorkloadId, LatencyReading] = {}
         self._answers: Counter[str] = Counter()
         self._trouble = ""
@@ -108,8 +110,12 @@ class Prometheus:
         """Ask for these from now on."""
         now_s = self._clock.now_s()
         wanted: dict[WorkloadId, _Question] = {}
+        before, self._decided = self._decided, {}
         for name, workload in workloads.items():
-            query = self.query_of(name, workload)
+            decided = before.get(name)
+            is_known = decided is not None and (decided[0] is workload or decided[0] == workload)
+            query = decided[1] if decided is not None and is_known else self.query_of(name, workload)
+            self._decided[name] = workload, query
             if query is None:
                 continue
             named, known = workload.contract.slo_p99_s is not None, self._questions.get(name)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from fakes.metric_server import MetricServer, a_metric_server, http, says
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mbcasd.errors import ConfigError
 from mbcasd.latency import fetch
@@ -136,6 +138,18 @@ def test_what_is_no_http_or_breaks_off_is_refused(server: MetricServer, answer: 
         ask(server)
 
 
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    head=st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]),
+    rest=st.binary(max_size=200),
+)
+def test_no_answer_whatsoever_raises_anything_else(server: MetricServer, head: bytes, rest: bytes) -> None:
+    server.behaviour = says(head + rest)
+
+    with contextlib.suppress(NotHttp, TooLarge, OSError):
+        ask(server)
+
+
 def test_where_nobody_listens_that_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
@@ -173,7 +187,16 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "url",
-    ["prometheus:9090", "http://", "ftp://host", "http://host:port", "http://host:99999", "http://h ost"]
+    [
+        "prometheus:9090",
+        "http://",
+        "http://a..b",
+        "http://" + "a" * 70,
+        "ftp://host",
+        "http://host:port",
+        "http://host:99999",
+        "http://h ost",
+    ]
     + ["http://höst", "http://host/?a=b", "http://host/#x", "http://[::1", "http://host\r\nX: y"],
 )
 def test_what_is_no_url_of_a_server_is_refused_with_the_settings_name(url: str) -> None:

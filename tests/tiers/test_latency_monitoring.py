@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,23 +116,26 @@ def test_a_violation_that_prometheus_sees_halves_the_target_and_the_limit_rises(
         assert daemon.status()["latency_sources"][0]["up"] is False
 
 
-@pytest.mark.parametrize(
-    ("answer", "word"),
-    [
-        (http(vector("NaN")), "nan"),
-        (http(vector()), "empty"),
-        (http(vector(9, at_s=1_000_000_000)), "stale"),
-        (http("<html></html>", "502 Bad Gateway"), "error"),
-    ],
-    ids=["nan", "empty", "stale", "error"],
-)
-def test_a_prometheus_that_lies_moves_nothing_and_is_visible(
-    rig: Rig, tmp_path: Path, answer: bytes, word: str
-) -> None:
+def dawdle(_connection: socket.socket, _query: str) -> None:
+    """Takes the question and never answers."""
+    threading.Event().wait(30)
+
+
+LIES = {
+    "nan": says(http(vector("NaN"))),
+    "empty": says(http(vector())),
+    "stale": says(http(vector(9, at_s=1_000_000_000))),
+    "error": says(http("<html></html>", "502 Bad Gateway")),
+    "timeout": dawdle,
+}
+
+
+@pytest.mark.parametrize("word", LIES)
+def test_a_prometheus_that_lies_moves_nothing_and_is_visible(rig: Rig, tmp_path: Path, word: str) -> None:
     rig.write_limit("web", 300)
     rig.pace("web", 270)
     with a_metric_server() as server:
-        server.behaviour = says(answer)
+        server.behaviour = LIES[word]
         with a_daemon(
             rig, tmp_path / "state", "--mode", "enforce", "--capacity", "1500m", config=config(server.url, "1ms")
         ) as daemon:
@@ -144,6 +148,10 @@ def test_a_prometheus_that_lies_moves_nothing_and_is_visible(
             assert row["leniency"] == 1
             assert row["slo_violations"] == 0
             assert row["p99_source"] == ""
+            # The loops do not wait for anybody.
+            passes, began_s = daemon.status()["counters"]["passes"], time.monotonic()
+            wait_until(lambda: daemon.status()["counters"]["passes"] > passes + 15, 10, "passes go on")
+            assert time.monotonic() - began_s < 5
             assert daemon.process.poll() is None
 
 
