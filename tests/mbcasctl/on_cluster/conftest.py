@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,6 @@ from scenarios.fleet import Caller, Door, Fleet, Kubelets
 
 PART_OF = "labelSelector=app.kubernetes.io%2Fpart-of%3Dmbcas"
 SYSTEM = "/api/v1/namespaces/mbcas-system"
-
-# Those that a removal waits for, and those that a Deployment needs to get pods (which nobody schedules here).
-CONTROLLERS = "namespace-controller,deployment-controller,replicaset-controller,daemonset-controller"
 
 
 @dataclass
@@ -38,7 +36,7 @@ class Done:
 
 
 class Ground:
-    """A control plane with the controllers that matter, and commands run against it."""
+    """A cluster, and commands run against it."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self.plane = plane
@@ -78,14 +76,14 @@ class Ground:
 
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
-    """Of the newest Kubernetes, with the controllers that a removal waits for."""
+    """Of the newest Kubernetes, with the one controller that a removal waits for: it ends namespaces."""
     with ControlPlane() as plane:
         argv = [
             programs.folder(programs.NEWEST) / "kube-controller-manager",
             *(f"--{flag}kubeconfig={plane.kubeconfig}" for flag in ("", "authentication-", "authorization-")),
             *(f"--bind-address={plane.address}", "--secure-port=10257", "--leader-elect=false"),
             *(f"--tls-cert-file={plane.pki.server_cert}", f"--tls-private-key-file={plane.pki.server_key}"),
-            f"--controllers={CONTROLLERS}",
+            "--controllers=namespace-controller",
         ]
         controllers = Daemon("kube-controller-manager", argv, plane.instance.directory / "controllers.log")
         controllers.start()
@@ -103,16 +101,15 @@ def ground(plane: ControlPlane) -> Iterator[Ground]:
 
 
 @pytest.fixture
-def installed(ground: Ground) -> Ground:
-    """The same with MBCAS in mode enforce; its pods never start, as there are no nodes for them."""
-    done = ground.run("install", "--no-wait", "--mode", "enforce")
-    assert done.code == 0, done
-    return ground
-
-
-@pytest.fixture
 def fleet(ground: Ground) -> Iterator[Fleet]:
     """Three pods that ran with 200m until MBCAS gave them 500m; who installs afterwards finds them so."""
+    with a_moved_fleet(ground) as fleet:
+        yield fleet
+
+
+@contextmanager
+def a_moved_fleet(ground: Ground) -> Iterator[Fleet]:
+    """Three pods that ran with 200m until MBCAS gave them 500m, taken away at the end."""
     plane = ground.plane
     grounds.define_podallocations(plane)
     fleet = Fleet(Door(plane.server, plane.ca_file, plane.pki.tokens["admin"]), 3, namespace=f"fleet-{_next()}")

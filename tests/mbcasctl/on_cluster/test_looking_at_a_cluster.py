@@ -1,10 +1,12 @@
 """status, doctor, top, explain and solve where no agent runs: all that they know is what the API server has."""
 
 import time
+from collections.abc import Iterator
 
 import pytest
-from conftest import Ground, resize
-from scenarios.fleet import Caller, Fleet
+from cluster.control_plane import ControlPlane
+from conftest import Ground, a_moved_fleet, resize
+from scenarios.fleet import Fleet
 
 pytestmark = pytest.mark.control_plane
 
@@ -29,46 +31,67 @@ def messages(report: dict) -> dict[str, list[str]]:
     return found
 
 
+@pytest.fixture(scope="module")
+def moved(plane: ControlPlane) -> Iterator[Fleet]:
+    """MBCAS without a single pod of its own; the last of three moved pods was changed by a person."""
+    ground = Ground(plane)
+    with a_moved_fleet(ground) as fleet:
+        since = {"lastTransitionTime": "2026-01-01T00:00:00Z", "message": "somebody else set 333m"}
+        condition = {"type": "Conflict", "status": "True", "reason": "ChangedByOther", **since}
+        status = {"phase": "Failed", "reason": "ChangedByOther", "conditions": [condition]}
+        ground.merge(f"{fleet.allocation_path(2)}/status", {"status": status})
+        resize(ground, fleet, 2, 333, manager="a-person")
+        done = ground.run("install", "--no-wait", "--mode", "enforce")
+        assert done.code == 0, done
+        yield fleet
+        assert ground.run("uninstall", "--force").code == 0
+
+
 @pytest.fixture
-def moved(fleet: Fleet, ground: Ground) -> Fleet:
-    """The fleet, and MBCAS without a single pod of its own."""
-    done = ground.run("install", "--no-wait", "--mode", "enforce")
-    assert done.code == 0, done
-    return fleet
+def there(moved: Fleet, plane: ControlPlane) -> Ground:
+    """The cluster with all that."""
+    return Ground(plane)
 
 
-def test_doctor_says_how_a_cluster_without_mbcas_is(ground: Ground) -> None:
-    done = ground.run("doctor", "-o", "json")
+@pytest.fixture(scope="module")
+def bare() -> Iterator[Ground]:
+    """A cluster that has never heard of MBCAS."""
+    with ControlPlane() as plane:
+        yield Ground(plane)
+
+
+def test_doctor_says_how_a_cluster_without_mbcas_is(bare: Ground) -> None:
+    done = bare.run("doctor", "-o", "json")
 
     assert done.code == 0, done
     assert done.data["node"] == ""
     found = messages(done.data)
-    assert found["version"] == [f"ok: Kubernetes {ground.plane.version}: pods/resize"]
+    assert found["version"] == [f"ok: Kubernetes {bare.plane.version}: pods/resize"]
     assert found["permissions"] == ["ok: permissions of this kubeconfig suffice for install"]
     assert found["clock"] == ["ok: its clock and this machine's agree"]
     assert found["installed"] == ["warning: MBCAS is not installed"]
 
 
-def test_doctor_finds_who_else_has_a_say(moved: Fleet, ground: Ground) -> None:
+def test_doctor_finds_who_else_has_a_say(moved: Fleet, there: Ground) -> None:
     inside = f"namespaces/{moved.namespace}"
-    ground.plane.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", VPA_CRD)
+    there.plane.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", VPA_CRD)
     vpas = f"/apis/autoscaling.k8s.io/v1/{inside}/verticalpodautoscalers"
-    _until(lambda: ground.exists(vpas))
+    _until(lambda: there.exists(vpas))
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "pod"}
     vpa = {"apiVersion": "autoscaling.k8s.io/v1", "kind": "VerticalPodAutoscaler", "metadata": {"name": "pod-vpa"}}
-    ground.plane.create(vpas, vpa | {"spec": {"targetRef": target, "updatePolicy": {"updateMode": "Recreate"}}})
+    there.plane.create(vpas, vpa | {"spec": {"targetRef": target, "updatePolicy": {"updateMode": "Recreate"}}})
     metric = {
         "type": "Resource",
         "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}},
     }
     hpa = {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 3, "metrics": [metric]}
     hpas = f"/apis/autoscaling/v2/{inside}/horizontalpodautoscalers"
-    ground.plane.create(hpas, {"metadata": {"name": "pod"}, "spec": hpa})
+    there.plane.create(hpas, {"metadata": {"name": "pod"}, "spec": hpa})
     bounds = {"limits": [{"type": "Container", "max": {"cpu": "2"}}]}
-    ground.plane.create(f"/api/v1/{inside}/limitranges", {"metadata": {"name": "bounds"}, "spec": bounds})
-    ground.plane.request("DELETE", f"{POLICIES}/mbcas-own-pods")
+    there.plane.create(f"/api/v1/{inside}/limitranges", {"metadata": {"name": "bounds"}, "spec": bounds})
+    there.plane.request("DELETE", f"{POLICIES}/mbcas-own-pods")
 
-    done = ground.run("doctor", "-o", "json")
+    done = there.run("doctor", "-o", "json")
 
     assert done.code == 3
     found = messages(done.data)
@@ -84,10 +107,10 @@ def test_doctor_finds_who_else_has_a_say(moved: Fleet, ground: Ground) -> None:
     assert found["managed"] == [f"ok: 1 namespace is opted in: {where}"]
 
 
-def test_doctor_tells_what_it_may_not_read(installed: Ground) -> None:
-    with installed.plane.namespace(managed=False) as namespace:
-        kubeconfig = installed.plane.token_kubeconfig(namespace, "default")
-        done = installed.run("doctor", "-o", "json", kubeconfig=kubeconfig)
+def test_doctor_tells_what_it_may_not_read(there: Ground) -> None:
+    with there.plane.namespace(managed=False) as namespace:
+        kubeconfig = there.plane.token_kubeconfig(namespace, "default")
+        done = there.run("doctor", "-o", "json", kubeconfig=kubeconfig)
 
     found = messages(done.data)
     assert done.code == 0, done
@@ -95,59 +118,63 @@ def test_doctor_tells_what_it_may_not_read(installed: Ground) -> None:
     assert "may look, but not install" in found["permissions"][0]
 
 
-def test_an_api_server_that_is_away_is_told_in_a_sentence(ground: Ground) -> None:
-    away = ground.plane.kubeconfig_with("none", server="https://127.0.0.1:1")
+def test_an_api_server_that_is_away_is_told_in_a_sentence(there: Ground) -> None:
+    away = there.plane.kubeconfig_with("none", server="https://127.0.0.1:1")
 
     for command in ("status", "top", "restore", "uninstall", "install"):
-        done = ground.run(command, kubeconfig=away)
+        done = there.run(command, kubeconfig=away)
         assert done.code == 1, command
         assert "connection refused" in done.err
         assert "Traceback" not in done.err
-    assert ground.run("doctor", kubeconfig=away).code == 3
+    assert there.run("doctor", kubeconfig=away).code == 3
 
 
-def test_status_counts_what_the_api_server_has(moved: Fleet, ground: Ground) -> None:
-    done = ground.run("status", "-o", "json", "--namespace", moved.namespace)
+def test_status_counts_what_the_api_server_has(moved: Fleet, there: Ground) -> None:
+    done = there.run("status", "-o", "json", "--namespace", moved.namespace)
 
     assert done.code == 3
     status = done.data
-    assert (status["mode"], status["namespaces"], status["phases"]) == ("enforce", [moved.namespace], {"Pending": 3})
+    assert (status["mode"], status["namespaces"], status["phases"]) == (
+        "enforce",
+        [moved.namespace],
+        {"Pending": 2, "Failed": 1},
+    )
     assert (status["original_milli"], status["wanted_milli"]) == (600, 1500)
     assert "no controller leads: nobody holds the lease" in status["problems"]
 
 
-def test_top_shows_allocations_where_no_agent_answers(moved: Fleet, ground: Ground) -> None:
-    done = ground.run("top", "--namespace", moved.namespace)
+def test_top_shows_allocations_where_no_agent_answers(moved: Fleet, there: Ground) -> None:
+    done = there.run("top", "--namespace", moved.namespace)
 
     assert done.code == 0, done
     rows = [line for line in done.out.splitlines() if "pod-0000" in line]
     assert len(rows) == 3
     assert "shown from PodAllocations" in done.out
-    first = ground.run("top", "--namespace", moved.namespace, "-o", "json").data["workloads"][0]
+    first = there.run("top", "--namespace", moved.namespace, "-o", "json").data["workloads"][0]
     assert (first["name"], first["owner_limit_milli"], first["target_milli"]) == ("pod-00000", 200, 500)
 
 
-def test_explain_tells_what_was_decided_and_what_became_of_it(moved: Fleet, ground: Ground) -> None:
-    done = ground.run("explain", "pod-00001")
+def test_explain_tells_what_was_decided_and_what_became_of_it(moved: Fleet, there: Ground) -> None:
+    done = there.run("explain", "pod-00001")
 
     assert done.code == 0, done
     assert " owner     web: 200m (request 100m)" in done.out
     assert " decided   web: 500m" in done.out
     assert "throttled in 43 % of the periods" in done.out
     assert f"the agent on {moved.namespace}-0 is silent" in done.out
-    data = ground.run("explain", f"{moved.namespace}/pod-00001:web", "-o", "json").data
+    data = there.run("explain", f"{moved.namespace}/pod-00001:web", "-o", "json").data
     assert (data["pod"], data["allocation"]["phase"]) == (f"{moved.namespace}/pod-00001", "Pending")
 
 
-def test_explain_names_the_nearest_where_nothing_fits(moved: Fleet, ground: Ground) -> None:
-    done = ground.run("explain", "pod-0000")
+def test_explain_names_the_nearest_where_nothing_fits(moved: Fleet, there: Ground) -> None:
+    done = there.run("explain", "pod-0000")
 
     assert (done.code, done.out) == (2, "")
     assert f"did you mean {moved.namespace}/pod-00000" in done.err
 
 
-def test_solve_states_the_market_of_each_node(moved: Fleet, ground: Ground) -> None:
-    done = ground.run("solve", "--from-cluster", "--dry-run", "-o", "json")
+def test_solve_states_the_market_of_each_node(moved: Fleet, there: Ground) -> None:
+    done = there.run("solve", "--from-cluster", "--dry-run", "-o", "json")
 
     assert done.code == 0, done
     (solution,) = done.data["solutions"]
@@ -156,34 +183,24 @@ def test_solve_states_the_market_of_each_node(moved: Fleet, ground: Ground) -> N
     assert (solution["capacity_milli"], solution["mode"]) == (1_800_000, "uncongested")
     assert [given["milli"] for given in solution["allocations"]] == [500, 500, 500]
     assert "its agent is silent" in done.err
-    assert ground.run("solve", "--from-cluster", "-n", "elsewhere").code == 1
+    assert there.run("solve", "--from-cluster", "-n", "elsewhere").code == 1
 
 
-def test_a_conflict_is_a_problem_that_status_and_doctor_name(fleet: Fleet, ground: Ground) -> None:
-    caller = Caller(fleet.door)
-    allocation = fleet.allocation_path(0)
-    since = {"lastTransitionTime": "2026-01-01T00:00:00Z", "message": "somebody else set 333m"}
-    condition = {"type": "Conflict", "status": "True", "reason": "ChangedByOther", **since}
-    status = {"phase": "Failed", "reason": "ChangedByOther", "conditions": [condition]}
-    caller.call("PATCH", f"{allocation}/status", {"status": status}, "application/merge-patch+json")
-    caller.close()
-    resize(ground, fleet, 0, 333, manager="a-person")
-    ground.run("install", "--no-wait", "--mode", "enforce")
-
-    name = f"{fleet.namespace}/pod-00000"
-    assert f"somebody else changes the CPU of {name}: left alone" in ground.run("status").out
-    assert f"somebody else changes the CPU of {name}" in ground.run("doctor").out.replace("\n    ", " ")
-    explained = ground.run("explain", name).out
+def test_a_conflict_is_a_problem_that_status_and_doctor_name(moved: Fleet, there: Ground) -> None:
+    name = f"{moved.namespace}/pod-00002"
+    assert f"somebody else changes the CPU of {name}: left alone" in there.run("status").out
+    assert f"somebody else changes the CPU of {name}" in there.run("doctor").out.replace("\n    ", " ")
+    explained = there.run("explain", name).out
     assert "ChangedByOther: somebody else resized the pod" in explained
     assert "conflict  ChangedByOther: somebody else set 333m" in explained
 
 
-def test_looking_for_mbcas_where_it_is_not_names_the_remedy(ground: Ground) -> None:
+def test_looking_for_mbcas_where_it_is_not_names_the_remedy(bare: Ground) -> None:
     for words in (["top"], ["explain", "web"], ["solve", "--from-cluster"]):
-        done = ground.run(*words)
+        done = bare.run(*words)
         assert done.code == 1, done
         assert "MBCAS is not installed" in done.err
-    assert ground.run("status").code == 3
+    assert bare.run("status").code == 3
 
 
 def _until(fact) -> None:
