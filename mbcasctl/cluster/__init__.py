@@ -9,5 +9,9 @@ installing  install, upgrade: the steps; waiting: until everything runs
 restoring   the owners' values come back, with nobody left who moves them
 agents      what each node's agent says of itself
 picture     the whole cluster as `status` shows it
-facts, checks   what `doctor` asks of a cluster
+removing    uninstall
+cgroups     which cgroup version its nodes have
+explaining  what it knows of one workload; markets: what each node would clear
+facts, checks, neighbours  what `doctor` asks of a cluster
+completing  what may come next on a command line
 """

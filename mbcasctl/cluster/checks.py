@@ -1,26 +1,17 @@
 """Facts of a cluster to findings: one pure function per question, each with its remedy."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
-from mbcasctl.cluster import preflight
+from mbcasctl.cluster import neighbours, preflight
 from mbcasctl.cluster.facts import ClusterFacts
-from mbcasctl.cluster.objects import Generic
+from mbcasctl.cluster.neighbours import listed
 from mbcasctl.doctor.facts import Finding, Level
 from mbcasd.kube import names
 from mbcasd.kube.objects import PodAllocation
-from mbcasd.units import MILLI_PER_CPU, parse_quantity
-
-_MOST_NAMED = 3
 
 # Certificates and leases bear seconds; a record with two clocks that differ more cannot be read side by side.
 _MOST_SKEW_S = 3.0
-
-# A quota with less room than this stops limits from growing soon.
-_ROOM_RATIO = 0.05
-
-# Modes of a VPA in which it leaves running pods alone.
-_HARMLESS_VPA = {"Off", "Initial"}
 
 Check = Callable[[ClusterFacts], "Finding | list[Finding] | None"]
 
@@ -194,83 +185,11 @@ def skipped(facts: ClusterFacts) -> list[Finding]:
             check="skipped",
             level=Level.WARNING,
             message=f"{_count(one.containers, 'container is', 'containers are')} opted in, but not managed: "
-            f"{one.reason or 'for no stated reason'} ({_listed(one.containers)})",
+            f"{one.reason or 'for no stated reason'} ({listed(one.containers)})",
             remedy=f"mbcasctl explain {one.containers[0]}",
         )
         for one in facts.skipped
     ]
-
-
-def vertical_autoscalers(facts: ClusterFacts) -> list[Finding]:
-    """Does a VPA move the same values?"""
-    return [
-        Finding(
-            check="vpa",
-            level=Level.WARNING,
-            message=f"VPA {vpa.metadata.name} (mode {_vpa_mode(vpa)}) also resizes {_target(vpa)}",
-            remedy="set it to Off or Initial, or MBCAS leaves it alone",
-        )
-        for vpa in facts.autoscalers
-        if _vpa_mode(vpa) not in _HARMLESS_VPA and _vpa_controls_cpu(vpa)
-    ]
-
-
-def horizontal_autoscalers(facts: ClusterFacts) -> list[Finding]:
-    """Would a changed request move an HPA?"""
-    found = []
-    for hpa in facts.scalers:
-        if not _hpa_on_cpu(hpa):
-            continue
-        moved = [one for one in facts.allocations if _is_target(one, hpa) and _moves_requests(one)]
-        if moved:
-            found.append(
-                Finding(
-                    check="hpa",
-                    level=Level.PROBLEM,
-                    message=f"HPA {hpa.metadata.namespace}/{hpa.metadata.name} scales by CPU utilisation, and MBCAS "
-                    f"moves requests of its pods: {_listed([one.spec.pod_name for one in moved])}",
-                    remedy="set resize.request_policy = keep",
-                )
-            )
-    calm = sum(map(_hpa_on_cpu, facts.scalers)) - len(found)
-    if calm > 0:
-        message = f"{calm} HPA{'' if calm == 1 else 's'} by CPU utilisation: requests of their pods are not changed"
-        found.insert(0, Finding(check="hpa", level=Level.OK, message=message))
-    return found
-
-
-def limit_ranges(facts: ClusterFacts) -> list[Finding]:
-    """Is there a bound that an owner may not know of?"""
-    found = []
-    for thing in facts.limit_ranges:
-        words = ", ".join(_bounds(thing))
-        if words:
-            where = f"{thing.metadata.namespace}/{thing.metadata.name}"
-            message = f"LimitRange {where} bounds what MBCAS may give: {words}"
-            found.append(Finding(check="limitrange", level=Level.OK, message=message))
-    return found
-
-
-def quotas(facts: ClusterFacts) -> list[Finding]:
-    """Does a quota stop limits from growing?"""
-    found = []
-    for quota in facts.quotas:
-        hard, used = quota.status.get("hard") or {}, quota.status.get("used") or {}
-        for resource in ("limits.cpu", "requests.cpu", "cpu"):
-            most, now = _milli(hard.get(resource)), _milli(used.get(resource))
-            if most is None or now is None or (resource != "limits.cpu" and not _requests_move(facts)):
-                continue
-            if most - now <= _ROOM_RATIO * most:
-                found.append(
-                    Finding(
-                        check="quota",
-                        level=Level.WARNING,
-                        message=f"quota {quota.metadata.namespace}/{quota.metadata.name} has {most - now:g}m of "
-                        f"{resource} left: pods there cannot get more",
-                        remedy=f"raise it, or leave {resource} out of it",
-                    )
-                )
-    return found
 
 
 def allocations(facts: ClusterFacts) -> list[Finding]:
@@ -286,7 +205,7 @@ def allocations(facts: ClusterFacts) -> list[Finding]:
         Finding(
             check="allocations",
             level=Level.WARNING,
-            message=f"{count} resize{'' if count == 1 else 's'} failed, reason {reason}: {_listed(who[reason])}",
+            message=f"{count} resize{'' if count == 1 else 's'} failed, reason {reason}: {listed(who[reason])}",
             remedy=f"mbcasctl explain {who[reason][0]}",
         )
         for reason, count in reasons.most_common()
@@ -300,73 +219,16 @@ _WHERE_INSTALLED: tuple[Check, ...] = (
     workers,
     namespaces,
     skipped,
-    vertical_autoscalers,
-    horizontal_autoscalers,
-    limit_ranges,
-    quotas,
+    neighbours.vertical_autoscalers,
+    neighbours.horizontal_autoscalers,
+    neighbours.limit_ranges,
+    neighbours.quotas,
     allocations,
 )
 
 
-def _vpa_mode(vpa: Generic) -> str:
-    return str((vpa.spec.get("updatePolicy") or {}).get("updateMode") or "Auto")
-
-
-def _vpa_controls_cpu(vpa: Generic) -> bool:
-    policies = (vpa.spec.get("resourcePolicy") or {}).get("containerPolicies") or ()
-    return not policies or any(
-        policy.get("mode") != "Off" and "cpu" in (policy.get("controlledResources") or ("cpu",)) for policy in policies
-    )
-
-
-def _target(scaler: Generic) -> str:
-    target = scaler.spec.get("targetRef") or scaler.spec.get("scaleTargetRef") or {}
-    return f"{scaler.metadata.namespace}/{target.get('name', '?')}"
-
-
-def _hpa_on_cpu(hpa: Generic) -> bool:
-    """Whether it compares use with requests: with other metrics a request means nothing to it."""
-    for metric in hpa.spec.get("metrics") or ():
-        source = metric.get("resource") or metric.get("containerResource") or {}
-        if source.get("name") == "cpu" and (source.get("target") or {}).get("type") == "Utilization":
-            return True
-    return False
-
-
-def _is_target(one: PodAllocation, hpa: Generic) -> bool:
-    name = (hpa.spec.get("scaleTargetRef") or {}).get("name", "")
-    return one.metadata.namespace == hpa.metadata.namespace and one.spec.pod_name.startswith(f"{name}-")
-
-
-def _moves_requests(one: PodAllocation) -> bool:
-    had = {given.name: given.request_milli for given in one.spec.original}
-    return any(
-        given.request_milli is not None and given.request_milli != had.get(given.name) for given in one.spec.containers
-    )
-
-
-def _requests_move(facts: ClusterFacts) -> bool:
-    return any(_moves_requests(one) for one in facts.allocations)
-
-
-def _bounds(limit_range: Generic) -> Iterable[str]:
-    for limit in limit_range.spec.get("limits") or ():
-        kind = str(limit.get("type", "")).lower()
-        for key, words in (("max", "at most {} of CPU"), ("maxLimitRequestRatio", "{} times the request")):
-            cpu = (limit.get(key) or {}).get("cpu")
-            if cpu is not None and kind in {"container", "pod"}:
-                yield f"{words.format(cpu)} per {kind}"
-
-
 def _has(one: PodAllocation, kind: str) -> bool:
     return any(condition.type == kind and condition.status == "True" for condition in one.status.conditions)
-
-
-def _milli(quantity: object) -> float | None:
-    try:
-        return parse_quantity(str(quantity)) * MILLI_PER_CPU if quantity is not None else None
-    except ValueError:
-        return None
 
 
 def _after(words: str) -> str:
@@ -377,10 +239,5 @@ def _count(things: Sequence[str], one: str, many: str) -> str:
     return f"{len(things)} {one if len(things) == 1 else many}"
 
 
-def _listed(things: Sequence[str]) -> str:
-    more = f" and {len(things) - _MOST_NAMED} more" if len(things) > _MOST_NAMED else ""
-    return ", ".join(things[:_MOST_NAMED]) + more
-
-
 def _colon(things: Sequence[str]) -> str:
-    return f": {_listed(things)}" if things else ""
+    return f": {listed(things)}" if things else ""
