@@ -293,6 +293,7 @@ class Api:
                     raise
             except ApiAway:
                 self._count(method, 0)
+                self._transport.drop_idle()
                 raise
             else:
                 self._count(method, response.status)

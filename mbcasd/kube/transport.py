@@ -7,6 +7,7 @@ other end has vanished without a word; one that is cut answers its reader at onc
 import contextlib
 import logging
 import os
+import queue
 import socket
 import ssl
 import struct
@@ -129,6 +130,24 @@ class Transport:
                 self._pool.close()
                 self._pool, self._seen = pool, now
             return self._pool
+
+    def drop_idle(self) -> None:
+        """Close the connections that are kept for reuse: an answer that never came makes all of them suspicious.
+
+        After a fail-over all old ones are dead at once, and to find that out one by one costs a time-out each.
+        """
+        kept = self._pool.pool
+        if kept is None:  # closed
+            return
+        taken: list[HTTPConnection | None] = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                taken.append(kept.get_nowait())
+        for connection in taken:
+            if connection is not None:
+                connection.close()
+            with contextlib.suppress(queue.Full):
+                kept.put_nowait(None)  # a place where a new one can be kept
 
     def close(self) -> None:
         """Cut every connection; a request under way fails at once."""

@@ -286,6 +286,30 @@ def test_what_was_given_up_is_not_delivered_later():
         api.close()
 
 
+def test_an_answer_that_never_came_makes_the_other_kept_connections_suspicious():
+    together = threading.Barrier(4)
+    connections = []
+
+    def answer(request):
+        if request.path == "/silent":
+            request.hold()
+            return
+        if request.path == "/together":
+            together.wait(5 * PATIENCE)  # so that each is on a connection of its own
+        connections.append(request.connection)
+        request.answer()
+
+    with served(answer) as (_, api):
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(api.get, ["/together"] * 4))
+        with pytest.raises(ApiAway):
+            api.patch("/silent", {}, PatchKind.MERGE, timeout_s=0.2)
+        api.get("/after")
+
+        assert len(set(connections[:4])) == 4
+        assert connections[4] not in connections[:4]
+
+
 def test_a_token_that_was_renewed_meanwhile_is_used_after_a_401():
     tokens = iter(["old", "new"])
 
