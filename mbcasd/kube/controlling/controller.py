@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from mbcasd.clock import Clock
 from mbcasd.kube.api import Api, Budget
+from mbcasd.kube.controlling.gate import Gate
 from mbcasd.kube.controlling.queue import Key, WorkQueue
 from mbcasd.kube.controlling.verdict import Rules
 from mbcasd.kube.controlling.views import Views
@@ -56,11 +57,10 @@ class ResizeController:
             api,
             self.views,
             self._queue,
-            elector,
+            Gate(elector, Budget(REQUESTS_PER_S, REQUESTS_AT_ONCE, clock=clock), clock),
             events,
             counts,
             rules=rules,
-            budget=Budget(REQUESTS_PER_S, REQUESTS_AT_ONCE, clock=clock),
             clock=clock,
         )
         self._threads = [

@@ -1,7 +1,6 @@
 """Carries verdicts out: one pod at a time, and only while this replica leads and will lead until it is done."""
 
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
@@ -12,9 +11,9 @@ from mbcasd.clock import Clock
 from mbcasd.errors import ApiAway, ApiError, ApiRefused
 from mbcasd.kube import names
 from mbcasd.kube.api import Api, PatchKind
-from mbcasd.kube.budget import Budget
 from mbcasd.kube.controlling import answered, outcomes, statuses
 from mbcasd.kube.controlling.authors import authors_of
+from mbcasd.kube.controlling.gate import UNSURE_S, WRITE_TIMEOUT_S, Gate
 from mbcasd.kube.controlling.outcomes import Outcome
 from mbcasd.kube.controlling.patches import resize_body
 from mbcasd.kube.controlling.pods import ResizablePod
@@ -27,23 +26,8 @@ from mbcasd.kube.objects import Identity, PodAllocation
 
 log = logging.getLogger(__name__)
 
-# One write takes at most three of these: connecting, waiting for the answer, reading it. The Lease can be taken 5 s
-# after `remaining_s` has run out, so a write that begins with more than REMAINING_S left is over before that.
-WRITE_TIMEOUT_S = 3.0
-REMAINING_S = 4.5
-
-# How long to look away when it is not clear who leads.
-UNSURE_S = 0.5
-
 # The cache is behind what the API server says now.
 BEHIND_S = 0.25
-
-
-class Leadership(Protocol):
-    """What a worker asks before each write; `lease.Elector` is one."""
-
-    def remaining_s(self) -> float:
-        """For how many seconds it is safe to write; 0: not at all."""
 
 
 class Counts(Protocol):
@@ -73,12 +57,11 @@ class Worker:
         api: Api,
         views: Views,
         queue: WorkQueue,
-        leadership: Leadership,
+        gate: Gate,
         events: Events,
         counts: Counts,
         *,
         rules: Callable[[], Rules],
-        budget: Budget,
         clock: Clock,
     ) -> None:
         """Wire the parts.
@@ -87,25 +70,23 @@ class Worker:
             api: The client, without budget.
             views: What is known.
             queue: What is due.
-            leadership: Asked before each write.
+            gate: Asked before each request.
             events: Told of transitions.
             counts: Told of incidents.
             rules: What is allowed now; may change from call to call.
-            budget: Each request takes one place.
             clock: For deadlines, and for times in statuses.
         """
-        self._api, self._views, self._queue, self._leadership = api, views, queue, leadership
-        self._events, self._counts, self._rules, self._budget, self._clock = events, counts, rules, budget, clock
+        self._api, self._views, self._queue, self._gate = api, views, queue, gate
+        self._events, self._counts, self._rules, self._clock = events, counts, rules, clock
         self._memories: dict[Key, Memory] = {}
         self._written: dict[
             Key, tuple[str, PodAllocation]
         ] = {}  # key → version that the cache had, what we wrote since
-        self._stopping = threading.Event()
         self._said: dict[Key, str] = {}
 
     def work(self) -> None:
         """Work until `stop`."""
-        while not self._stopping.is_set():
+        while not self._gate.is_closed:
             key = self._queue.take(1.0)
             if key is None:
                 continue
@@ -113,13 +94,14 @@ class Worker:
                 self._look_at(key)
                 self._queue.succeeded(key)
             except ApiError as err:
+                self._gate.failed(err)
                 self._put_off(key, err)
             finally:
                 self._queue.done(key)
 
     def stop(self) -> None:
         """Take up nothing any more; a write under way is finished."""
-        self._stopping.set()
+        self._gate.close()
 
     def forget(self) -> None:
         """Forget all that was remembered: another one has led meanwhile."""
@@ -127,6 +109,7 @@ class Worker:
         self._written.clear()
         self._said.clear()
         self._counts.forget_all()
+        self._gate.succeeded()  # whoever has just won an election has been answered
 
     @property
     def remembered(self) -> int:
@@ -216,6 +199,7 @@ class Worker:
             )
         except (ApiAway, ApiRefused) as err:
             outcome = outcomes.of_error(err)
+            self._gate.failed(err)
             self._log_refusal(key, seen, outcome, f"{values}: {err}")
             retry_after_s = err.retry_after_s if isinstance(err, ApiRefused) else None
             follows = answered.refused(
@@ -223,6 +207,7 @@ class Worker:
             )
             self._remember(key, seen, follows)
             return follows
+        self._gate.succeeded()
         self._said.pop(key, None)
         generation = msgspec.json.decode(answer, type=_Written).metadata.generation
         log.info("%s/%s: asked for %s", key[0], pod.metadata.name, values)
@@ -290,17 +275,11 @@ class Worker:
     # ---- parts ---------------------------------------------------------------------------------------------
 
     def _may_act(self, key: Key) -> bool:
-        """Wait for the budget, then make sure that a write that starts now ends before anybody else may write."""
-        wait_s = self._budget.reserve(WRITE_TIMEOUT_S)
-        if wait_s is None:
-            self._queue.add_after(key, UNSURE_S)
-            return False
-        if wait_s > 0 and self._stopping.wait(wait_s):
-            return False
-        if self._leadership.remaining_s() <= REMAINING_S:
-            self._queue.add_after(key, UNSURE_S)
-            return False
-        return not self._stopping.is_set()
+        """Whether a request may go out; else the pod is looked at again when it may."""
+        closed_for_s = self._gate.closed_for_s()
+        if closed_for_s > 0:
+            self._queue.add_after(key, closed_for_s)
+        return closed_for_s <= 0
 
     def _announce(self, seen: Seen, announcement: Announcement) -> None:
         spec = seen.allocation.spec
