@@ -3,6 +3,7 @@
 The story, in the order in which it happens (the folders are in alphabetical order, this is not):
 
     sensing      cgroup files           -> CpuSample
+    latency      who knows of users     -> LatencyReading: how slow it is for them
     estimation   samples                -> Demand: what it would use if it were not throttled
     bidding      demand and contract    -> Bid: floor, cap, weight
     guarding     what just happened     -> amended Bid, never an amended allocation
