@@ -17,7 +17,7 @@ LOCK      = $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --uni
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench build image manifests cluster cluster-down kubernetes completions lock clean
+.PHONY: help run test check bench bench-cluster build image manifests cluster cluster-down kubernetes completions lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,14 @@ bench: $(READY) ## all benchmarks, as tables; as JSON in build/bench/
 	@set -e; for bench in tests/bench/bench_*.py; do \
 	    echo "==> $$bench"; \
 	    $(BIN)/python $$bench --json build/bench/$$(basename $$bench .py).json; \
+	done
+
+bench-cluster: kubernetes ## what controller and agents cost on a real Kubernetes (ten minutes); as root
+	@$(PACKAGES)
+	@mkdir -p build/bench
+	@set -e; for bench in tests/bench/cluster/bench_*.py; do \
+	    echo "==> $$bench"; \
+	    $(BIN)/python $$bench --json build/bench/cluster-$$(basename $$bench .py).json; \
 	done
 
 build: $(BINARY) ## dist/mbcas/: both programs in a folder that needs no Python

@@ -1,6 +1,7 @@
 """How often the API server was asked to change something, as it counts itself in its metrics."""
 
 import re
+import time
 from collections import Counter
 
 from cluster.control_plane import ControlPlane
@@ -22,6 +23,18 @@ def writes(plane: ControlPlane) -> Counter[str]:
             name = "/".join(filter(None, [labels["resource"], labels["subresource"]]))
             counted[name] += round(float(value))
     return counted
+
+
+def wait_until_calm(plane: ControlPlane, quiet_s: float = 2.0, within_s: float = 600.0) -> None:
+    """Wait until nothing has been written for so long."""
+    ends_s = time.monotonic() + within_s
+    while True:
+        before = writes(plane)
+        time.sleep(quiet_s)
+        written = written_since(plane, before)
+        if not written:
+            return
+        assert time.monotonic() < ends_s, f"written all the time: {written}"
 
 
 def written_since(plane: ControlPlane, before: Counter[str]) -> dict[str, int]:

@@ -254,6 +254,10 @@ class Kubelets:
         assert self._process.stdout is not None
         self._process.stdout.readline()  # it follows the pods from here on
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def __enter__(self) -> Self:
         return self
 

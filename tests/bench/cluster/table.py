@@ -47,8 +47,7 @@ def show(title: str, rows: list[Row], file: Path | None) -> None:
     for row in rows:
         print(f"  {row.what:<{width}}  {row.value:>9.4g} {row.unit:<12} {row.verdict}", flush=True)
     if file is not None:
-        known = json.loads(file.read_text()) if file.exists() else []
-        file.write_text(json.dumps(known + [asdict(row) for row in rows], indent=2))
+        file.write_text(json.dumps([asdict(row) for row in rows], indent=2))
 
 
 def quantile(values: list[float], share: float) -> float:
