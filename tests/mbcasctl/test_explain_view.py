@@ -217,8 +217,10 @@ def test_the_data_are_plain_and_carry_the_answer() -> None:
         ({"slo_p99_s": 0.1}, "100 ms expected, nobody says what it is"),
         (
             {"p99_s": 0.132, "slo_violated": True, "slo_violations": 3, "leniency": 0.25},
-            "p99 132 ms, 100 ms expected, violated (prometheus, 8s ago); violated in 3 periods so far; "
-            "it may bear 0.25 times its usual throttling",
+            (
+                "p99 132 ms, 100 ms expected, violated (prometheus, 8s ago); violated in 3 periods so far; "
+                "it may bear 0.25 times its usual throttling"
+            ),
         ),
         ({"p99_s": 0.05, "slo_violated": False}, "p99 50 ms, 100 ms expected, kept (prometheus, 8s ago)"),
         ({"p99_s": 0.05, "slo_violated": None}, "p99 50 ms, 100 ms expected, too old to count (prometheus, 8s ago)"),
