@@ -323,13 +323,16 @@ class _Reporter:
             self._pool.submit(self._report, pod)
 
     def _report(self, pod: _Pod) -> None:
-        if not hasattr(self._here, "caller"):
-            self._here.caller = Caller(self._door)
         status = _status(pod.spec["containers"][0]["resources"], pod.metadata.generation)
-        try:
-            self._here.caller.call("PATCH", f"{self._path}/{pod.metadata.name}/status", {"status": status}, MERGE)
-        except TROUBLE:
-            del self._here.caller
+        for _ in range(2):  # a connection that idled for 90 s has been closed by the server
+            if not hasattr(self._here, "caller"):
+                self._here.caller = Caller(self._door)
+            try:
+                self._here.caller.call("PATCH", f"{self._path}/{pod.metadata.name}/status", {"status": status}, MERGE)
+            except TROUBLE:
+                del self._here.caller
+            else:
+                return
 
 
 if __name__ == "__main__":
