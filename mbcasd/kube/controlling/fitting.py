@@ -30,7 +30,7 @@ class _Most(NamedTuple):
 def fit(wishes: Mapping[str, Wish], others_milli: tuple[int, int], bounds: CpuBounds) -> Fitted:
     """Cut limits down to what LimitRanges allow, or up to their minimum.
 
-    A bound of the whole pod takes from those that would be raised, in proportion; what a container has already is
+    What a bound of the whole pod leaves is shared by those that would be raised; what a container has already is
     not taken away for it: that would be another decision than the one that is carried out here.
 
     Args:
@@ -71,12 +71,24 @@ def _pod_bounds(bounds: CpuBounds, requests_milli: int) -> tuple[_Most, ...]:
 
 
 def _shrink(limits: dict[str, int], wishes: Mapping[str, Wish], others_milli: int, most: _Most) -> list[str]:
-    """Take from the raises what the pod as a whole may not have."""
-    excess_milli = others_milli + sum(limits.values()) - most.milli
-    raises = {name: limits[name] - wish.now_milli for name, wish in wishes.items() if limits[name] > wish.now_milli}
-    if excess_milli <= 0 or not raises:
+    """Share among the raises what the pod as a whole may have, in proportion to the wishes.
+
+    A share does not depend on how far a container has come already, so that raises in steps end where one step would.
+    """
+    raised = {name for name, wish in wishes.items() if limits[name] > wish.now_milli}
+    if not raised or others_milli + sum(limits.values()) <= most.milli:
         return []
-    part = min(1.0, excess_milli / sum(raises.values()))
-    for name, raise_milli in raises.items():
-        limits[name] -= math.ceil(raise_milli * part)
-    return [f"{name} gets {limits[name]}m: {most.why}" for name in raises]
+    left_milli = math.floor(most.milli) - others_milli - sum(limits[name] for name in limits.keys() - raised)
+    free = set(raised)
+    while True:
+        wanted_milli = sum(limits[name] for name in free)
+        shares = {name: left_milli * limits[name] // wanted_milli for name in free}
+        # What has more than its share keeps what it has, and the others share the rest.
+        content = {name for name in free if shares[name] < wishes[name].now_milli}
+        if not content:
+            break
+        left_milli -= sum(wishes[name].now_milli for name in content)
+        free -= content
+    for name in raised:
+        limits[name] = shares[name] if name in free else wishes[name].now_milli
+    return [f"{name} gets {limits[name]}m: {most.why}" for name in wishes if name in raised]

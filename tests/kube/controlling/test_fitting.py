@@ -30,11 +30,11 @@ def test_one_container_is_held_by_each_kind_of_bound(bounds: CpuBounds, limit: i
     assert bool(fitted.held) is (limit != 900)
 
 
-def test_what_a_pod_may_not_have_is_taken_from_its_raises_in_proportion() -> None:
-    # 900 + 300 + 100 of another container is 300 above 1000; the raises are 700 and 100, so 3/8 of each.
+def test_what_a_pod_may_have_is_shared_by_its_raises_in_proportion_to_the_wishes() -> None:
+    # 900 + 300 + 100 of another container is 300 above 1000, so each raise ends at 900/1200 of what it should be.
     fitted = fit({"a": a_wish(), "b": a_wish(300)}, (100, 50), CpuBounds(pod_max_milli=1000))
 
-    assert fitted.limits_milli == {"a": 900 - 263, "b": 300 - 38}
+    assert fitted.limits_milli == {"a": 675, "b": 225}
     assert sum(fitted.limits_milli.values()) + 100 <= 1000
 
 
@@ -59,3 +59,10 @@ def test_people_are_told_which_bound_it_was() -> None:
     (sentence,) = fit({"app": a_wish()}, (0, 0), CpuBounds(container_max_milli=500)).held
 
     assert sentence == "app gets 500m: a LimitRange allows no more per container"
+
+
+def test_what_has_more_than_its_share_already_keeps_it_and_the_others_share_the_rest() -> None:
+    # 1000 for 900 and 600 would be 600 and 400, but b has 500; so a gets the other 500.
+    fitted = fit({"a": a_wish(), "b": a_wish(600, now=500)}, (0, 0), CpuBounds(pod_max_milli=1000))
+
+    assert fitted.limits_milli == {"a": 500, "b": 500}
