@@ -14,6 +14,8 @@ from mbcasd.kube.objects import Namespace
 
 # Nodes of one cluster are alike; and each costs a request of a megabyte.
 _MOST_ASKED = 8
+# A kubelet that is asked for the first time, on a busy node, takes seconds.
+_PATIENCE_S = 10.0
 _METRIC = re.compile(rb"^kubelet_cgroup_version (\d)", re.MULTILINE)
 
 
@@ -62,7 +64,7 @@ def _nodes(cluster: Cluster) -> list[str]:
 
 def _version_of(cluster: Cluster, node: str) -> str:
     try:
-        found = _METRIC.search(cluster.api.get(f"/api/v1/nodes/{node}/proxy/metrics", timeout_s=3.0))
+        found = _METRIC.search(cluster.api.get(f"/api/v1/nodes/{node}/proxy/metrics", timeout_s=_PATIENCE_S))
     except ApiError:
         return ""
     return f"v{found[1].decode()}" if found else ""
