@@ -99,6 +99,7 @@ def _watch(look: "Callable[[Callable[[float], None]], Survey]", output: OutputFo
     """Surveys without end: on a terminal each in place of the last one, else one after the other."""
     import time
 
+    from mbcasctl.session import stop_without_reader
     from mbcasctl.terminal import ansi
 
     if output is OutputFormat.TABLE and ansi.is_interactive():
@@ -117,6 +118,8 @@ def _watch(look: "Callable[[Callable[[float], None]], Survey]", output: OutputFo
                 print("---" if output is OutputFormat.YAML else "", flush=True)  # noqa: T201
     except KeyboardInterrupt:
         return
+    except BrokenPipeError:
+        stop_without_reader()
 
 
 def _watch_on_screen(look: "Callable[[Callable[[float], None]], Survey]") -> None:
