@@ -22,8 +22,9 @@ STANDS_FOR_S = 2.0
 # Needs that differ by less are the same to the market: it need not be asked again.
 SAME_RATIO = 0.001
 
-# Smoothed use below it is nothing.
+# Use below it is nothing: a timer, a health check. With it goes waiting for the CPU for less than this.
 STILL_MILLI = 0.5
+STILL_WAIT_RATIO = 0.01
 
 # A demand is renewed this often; a little less than a second, because samples come on a grid of a second.
 DEMAND_EVERY_S = 0.95
@@ -63,7 +64,7 @@ def watch(  # noqa: C901 -- the hot path: a call for each sample costs more than
                 sample, law_state, proposal, proposed_at_s, demand_from, guard_from, fed, Waiting(sample, waiting)
             )
             continue
-        if sample[1:] == last[1:] and waiting is None and _sleeps(track, proposal):
+        if waiting is None and _sleeps(track, proposal) and _is_nothing(last, sample):
             pulses[name] = Pulse(sample, law_state, proposal, proposed_at_s, sample, guard_from, sample)
             if track.demand is not None:
                 still[name] = track.demand
@@ -120,17 +121,29 @@ def _oldest_first(waiting: Waiting | None) -> list[CpuSample]:
 
 
 def _sleeps(track: Track, proposal: Proposal) -> bool:
-    """Whether a workload whose counters stand still is known to do nothing and has nothing left to give back.
+    """Whether a workload whose counters all but stand still is known to do so, and has nothing left to give back.
 
     Then the law need not hear of it, and finds what it knew when the workload wakes up.
     """
     known, situation = track.demand, track.situation
     return (
         known is not None
-        and known.usage_milli == 0
+        and known.usage_milli < STILL_MILLI
         and known.smoothed_milli < STILL_MILLI
         and proposal.advice is Advice.KEEP
         and situation.limit_milli <= situation.floor_milli
+    )
+
+
+def _is_nothing(last: CpuSample, sample: CpuSample) -> bool:
+    """Whether what was counted between two samples is too little to be looked at."""
+    if sample[1:] == last[1:]:
+        return True
+    elapsed_usec = (sample.read_at_s - last.read_at_s) * 1e6
+    return (
+        sample.throttled_periods == last.throttled_periods
+        and 0 <= sample.usage_usec - last.usage_usec < elapsed_usec * STILL_MILLI / 1000
+        and 0 <= (sample.some_usec or 0) - (last.some_usec or 0) < elapsed_usec * STILL_WAIT_RATIO
     )
 
 
@@ -139,11 +152,12 @@ def _is_still(track: Track, interval: Interval, proposal: Proposal) -> bool:
     known = track.demand
     return (
         known is not None
-        and interval.usage_usec == 0
-        and known.usage_milli == 0
+        and interval.usage_milli < STILL_MILLI
+        and known.usage_milli < STILL_MILLI
         and known.smoothed_milli < STILL_MILLI
         and known.need_milli == proposal.need_milli
-        and not interval.some_usec
+        and not interval.throttled_periods
+        and (interval.some_usec or 0) < interval.elapsed_s * 1e6 * STILL_WAIT_RATIO
     )
 
 
