@@ -223,6 +223,7 @@ class Proxy:
         assert self._serving is not None
         sockets[0].settimeout(HANDSHAKE_WITHIN_S)
         plain = sockets[0]
+        plain.getpeername()  # raises where the client has gone already; `wrap_socket` would leave its socket open then
         client = self._serving.wrap_socket(plain, server_side=True)
         sockets[0] = client
         client.settimeout(None)

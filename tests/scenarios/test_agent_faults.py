@@ -25,6 +25,8 @@ pytestmark = pytest.mark.node
 SUFFERS_S = 6.0
 # The first raises may overshoot to the double or more, so the second need has to be far from the first.
 CALM_MILLI, BUSY_MILLI = 150, 900
+# Limits move when it is worth it, and on a busy machine nobody gets to use all of 900m.
+ENOUGH_MILLI = 800
 RIGHT_WITHIN_S = 60.0
 # Six list-watches, each pod's write, events; a busy loop makes thousands.
 MOST_IN_A_SECOND = 30
@@ -81,7 +83,7 @@ def test_a_fault_costs_nothing_but_time(name: str, cluster: Cluster, namespace: 
     sensed = agent.status()["counters"]["passes"] - passes
     proxy.heal()
     took_s = wait_until(
-        lambda: (web.quota_milli() or 0) >= BUSY_MILLI, RIGHT_WITHIN_S, "it has enough again", agent.words
+        lambda: (web.quota_milli() or 0) >= ENOUGH_MILLI, RIGHT_WITHIN_S, "it has enough again", agent.words
     )
 
     recoveries.note("agent", name, took_s, busiest_second(asked_at_s))

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.node
 MOVES_WITHIN_S = 60.0
 # The first raises may overshoot to the double or more, so the second need has to be far from the first.
 CALM_MILLI, BUSY_MILLI = 150, 900
+# Limits move when it is worth it, and on a busy machine nobody gets to use all of 900m.
+ENOUGH_MILLI = 800
 
 
 def a_moved_pod(cluster: Cluster, namespace: str, both: Mbcas) -> RunningPod:
@@ -74,7 +76,7 @@ def test_after_a_crash_limits_go_on_following_need(
         web.need(BUSY_MILLI)
         CRASHES[name](both, cluster)
         lowest_milli, began_s = float(CALM_MILLI), time.monotonic()
-        while (web.quota_milli() or 0) < BUSY_MILLI:
+        while (web.quota_milli() or 0) < ENOUGH_MILLI:
             lowest_milli = min(lowest_milli, web.quota_milli() or 0)
             assert time.monotonic() - began_s < MOVES_WITHIN_S, both.words()
             time.sleep(0.02)
@@ -113,7 +115,7 @@ def test_a_wall_clock_that_jumps_moves_no_limit_and_loses_no_lease(
         late = RunningPod(cluster, namespace, a_pod("late", a_worker(limit="200m"), node="node-1"))
         late.need(300)
         took_s = wait_until(
-            lambda: (web.quota_milli() or 0) >= BUSY_MILLI and (late.quota_milli() or 0) >= 300,
+            lambda: (web.quota_milli() or 0) >= ENOUGH_MILLI and (late.quota_milli() or 0) >= 300,
             MOVES_WITHIN_S,
             "limits follow need",
             both.words,
