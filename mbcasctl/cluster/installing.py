@@ -66,7 +66,7 @@ class Installed:
     """The MBCAS that a cluster has."""
 
     version: str  # empty: it does not say
-    variant: Variant
+    variant: Variant | None  # None: no agents, only the definition of PodAllocations that somebody left there
     stored_versions: tuple[str, ...]  # in which PodAllocations may be stored
 
 
@@ -89,7 +89,7 @@ def installed_on(cluster: Cluster) -> Installed | None:
         labels = dict(agents.metadata.labels) or labels
     return Installed(
         version=labels.get(VERSION_LABEL, ""),
-        variant=Variant() if agents is None else variant_of(agents),
+        variant=None if agents is None else variant_of(agents),
         stored_versions=crd.status.stored_versions if crd else (),
     )
 
@@ -172,7 +172,7 @@ def image_to_keep(installed: Installed, wanted: str | None) -> str | None:
     Raises:
         InstallError: Theirs is of another version, and there is no telling what the new one is called.
     """
-    image = installed.variant.image
+    image = installed.variant.image if installed.variant else None
     if wanted is not None or not image or _repository(image) == _repository(manifests.DEFAULT_IMAGE):
         return wanted
     if installed.version == __version__:

@@ -150,13 +150,15 @@ def install(
     there = installing.installed_on(cluster)
     if there is not None:
         installing.must_not_be_older(there)
+    chosen = there.variant if there is not None else None
+    if there is not None and chosen is not None:
         if there.version not in {"", __version__}:
             raise InstallError(f"MBCAS {there.version} is installed there already: mbcasctl upgrade")
         # Said again without its choices, it is no wish to have others.
-        variant = installing.kept(there.variant, variant, mode=mode, image=image, host_network=host_network,
+        variant = installing.kept(chosen, variant, mode=mode, image=image, host_network=host_network,
                                   opt_out=opt_out, monitoring=monitoring, components=component)  # fmt: skip
     steps.done(f"Kubernetes {kubernetes}: pods/resize, and you may do all that is needed")
-    version, about_cgroup = cgroups.choose(cluster, cgroup.value, there.variant.cgroup if there else None)
+    version, about_cgroup = cgroups.choose(cluster, cgroup.value, chosen.cgroup if chosen else None)
     if about_cgroup:
         steps.note(about_cgroup)
     apply_and_wait(

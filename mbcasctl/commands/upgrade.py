@@ -64,7 +64,7 @@ def upgrade(
     cluster = connect(ClusterOptions(kubeconfig, context))
     installer, steps = Installer(cluster.api), Steps(quiet=output in {OutputFormat.JSON, OutputFormat.YAML})
     there = installing.installed_on(cluster)
-    if there is None:
+    if there is None or there.variant is None:
         raise InstallError(f"MBCAS is not installed on {cluster.place}: mbcasctl install")
     installing.must_not_be_older(there)
     if there.variant.components and component is None:

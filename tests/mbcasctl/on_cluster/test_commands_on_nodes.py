@@ -12,6 +12,7 @@ import pytest
 from cluster.cluster import Cluster
 from cluster.pods import a_container, a_pod
 from conftest import Ground
+from scenarios.grounds import define_podallocations
 
 from mbcasd.kube.access import from_kubeconfig
 from mbcasd.kube.portforward import fetch
@@ -32,8 +33,11 @@ def on_nodes(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
     assert made.returncode == 0, made.stderr
     cluster.import_image(archive)
     ground = Ground(cluster)
+    # A definition that was left behind, as by an uninstall that was cut short, says nothing of the nodes.
+    define_podallocations(cluster)
     done = ground.run("install", "--mode", "enforce", "--image", IMAGE, "--timeout", "90s")
     assert done.code == 0, done
+    assert "could not be asked" not in done.err, done
     yield ground
     removed = ground.run("uninstall", "--force")
     assert removed.code == 0, removed

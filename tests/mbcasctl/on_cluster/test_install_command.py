@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from cluster.control_plane import ControlPlane
 from conftest import Ground
+from scenarios.grounds import define_podallocations
 
 from mbcasd.kube import manifests
 
@@ -120,3 +121,15 @@ def test_where_there_is_nothing_to_upgrade_it_says_so(ground: Ground) -> None:
 
     assert (done.code, done.out) == (1, "")
     assert "MBCAS is not installed" in done.err
+
+
+@pytest.mark.control_plane
+def test_a_definition_that_was_left_behind_is_no_installation(ground: Ground) -> None:
+    define_podallocations(ground.plane)
+
+    upgraded = ground.run("upgrade")
+    assert (upgraded.code, upgraded.out) == (1, "")
+    assert "MBCAS is not installed" in upgraded.err
+
+    installed = ground.run("install", "--mode", "enforce", "--no-wait", "-o", "json")
+    assert (installed.code, installed.data["mode"]) == (0, "enforce"), installed
