@@ -123,7 +123,7 @@ class _Daemon:
             settings=self._file.settings,
             clock=self._clock,
         )
-        self._sensors = Sensors(self._pods.discover, self._tree.open, self._file.settings.loops)
+        self._sensors = Sensors(self._pods.discover, self._pods.open, self._file.settings.loops)
         self._allocator = Allocator(self._writer, self._sensors.limit_of, self._clock)
         self._latencies = Latencies(self._file.settings, self._clock, lambda cgroup: tasks_of(self._tree, cgroup))
         self._looked_at: NodeSnapshot | None = None

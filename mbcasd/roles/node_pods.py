@@ -26,6 +26,7 @@ from mbcasd.model.demand import Contract
 from mbcasd.model.identity import CgroupRef, WorkloadId
 from mbcasd.model.readings import LimitReading
 from mbcasd.sensing import discovery
+from mbcasd.sensing.reader import CgroupReader
 from mbcasd.sensing.tree import CgroupTree
 from mbcasd.settings import RequestPolicy, Settings
 
@@ -128,6 +129,15 @@ class NodePods:
                     found[known[0]] = ref
         self._found = found
         return found
+
+    def open(self, cgroup: CgroupRef) -> CgroupReader:
+        """Start to watch a container that was found; raises as `CgroupTree.open`."""
+        name = next((name for name, ref in self._found.items() if ref == cgroup), None)
+        pod = self._watches.pods.items.get((name.namespace, name.name)) if name is not None else None
+        # The quota of a pod with a limit of its own stays where it is, whatever its containers get.
+        if pod is None or pod.spec.resources is not None:
+            return self._tree.open(cgroup)
+        return self._tree.open_container(cgroup)
 
     def describe(
         self, found: Mapping[WorkloadId, CgroupRef], limits: Mapping[WorkloadId, LimitReading]

@@ -8,6 +8,8 @@ from mbcasd.errors import ActuationError, ConfigError, SensingError
 from mbcasd.model.identity import CgroupRef
 from mbcasd.model.mounts import CgroupMounts, CgroupVersion
 from mbcasd.sensing import handles, mounts
+from mbcasd.sensing.container import ContainerReader
+from mbcasd.sensing.layout import locate
 from mbcasd.sensing.reader import CgroupReader
 
 _HOW_TO_GET_A_CGROUP = "Run as root, or give this user the cgroup: systemd-run --user --scope -p Delegate=yes …"
@@ -113,6 +115,13 @@ class CgroupTree:
             SensingError: Its files cannot be read.
         """
         return CgroupReader(self.mounts, ref)
+
+    def open_container(self, ref: CgroupRef) -> CgroupReader:
+        """Start to watch a container of a pod, whose quota follows those of its containers; else as `open`."""
+        place = locate(ref.path)
+        if place is None or place.container_id is None:
+            return self.open(ref)
+        return ContainerReader(self.mounts, ref, os.path.dirname(place.path))
 
     def has_burst(self) -> bool:
         """Whether unused quota can carry over here (Linux 5.14 and newer)."""

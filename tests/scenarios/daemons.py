@@ -108,8 +108,15 @@ class Role:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def words(self) -> str:
-        """The end of its log, for messages of failed tests."""
-        return f"the log of mbcasd {self.role} ends with:\n{self.log()[-3000:]}"
+        """The end of its log, and what an agent has in its market, for messages of failed tests."""
+        told = f"the log of mbcasd {self.role} ends with:\n{self.log()[-3000:]}"
+        if self.role != "agent" or self.process.poll() is not None:
+            return told
+        try:
+            managed = [row for row in self.status()["workloads"] if row["managed"]]
+        except (OSError, http.client.HTTPException) as err:
+            return f"{told}\nit does not say what it manages: {err}"
+        return f"{told}\nit manages {json.dumps(managed)}"
 
     def kill(self) -> None:
         """As a crash would; also twice."""

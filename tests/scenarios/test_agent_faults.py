@@ -64,7 +64,9 @@ def agent(ground: Grounds, proxy: Proxy, controller: Role, tmp_path: Path) -> It
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_costs_nothing_but_time(name: str, cluster: Cluster, namespace: str, proxy: Proxy, agent: Role) -> None:
+def test_a_fault_costs_nothing_but_time(
+    name: str, cluster: Cluster, namespace: str, proxy: Proxy, agent: Role, controller: Role
+) -> None:
     fault, of = FAULTS[name]
     web = RunningPod(cluster, namespace, a_pod("web", a_worker(request="50m", limit="100m"), node="node-1"))
     web.need(CALM_MILLI)
@@ -83,7 +85,10 @@ def test_a_fault_costs_nothing_but_time(name: str, cluster: Cluster, namespace: 
     sensed = agent.status()["counters"]["passes"] - passes
     proxy.heal()
     took_s = wait_until(
-        lambda: (web.quota_milli() or 0) >= ENOUGH_MILLI, RIGHT_WITHIN_S, "it has enough again", agent.words
+        lambda: (web.quota_milli() or 0) >= ENOUGH_MILLI,
+        RIGHT_WITHIN_S,
+        "it has enough again",
+        lambda: f"{agent.words()}\n{controller.words()}",
     )
 
     recoveries.note("agent", name, took_s, busiest_second(asked_at_s))

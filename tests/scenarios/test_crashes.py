@@ -1,6 +1,7 @@
 """Whatever is killed on a real cluster comes back to the same limits, and what was under way is finished."""
 
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +13,13 @@ from scenarios import recoveries
 from scenarios.daemons import running
 from scenarios.grounds import Grounds
 from scenarios.mbcas import QUICK, Mbcas, agent_flags, controller_flags, mbcas
-from scenarios.waiting import wait_until
+from scenarios.waiting import wait_until, watch_for
 from scenarios.workloads import RunningPod, a_worker
 
 pytestmark = pytest.mark.node
 
 MOVES_WITHIN_S = 60.0
+ETCD_STALLS_S = 7.0
 # The first raises may overshoot to the double or more, so the second need has to be far from the first.
 CALM_MILLI, BUSY_MILLI = 150, 900
 # Limits move when it is worth it, and on a busy machine nobody gets to use all of 900m.
@@ -50,6 +52,15 @@ def kill_the_api_server(both: Mbcas, cluster: Cluster) -> None:
     cluster.restart_apiserver()
 
 
+def stall_etcd(both: Mbcas, cluster: Cluster) -> None:
+    """As a disk that takes seconds for a sync does to it; what was written meanwhile may have been lost or not."""
+    cluster.etcd.signal(signal.SIGSTOP)
+    try:
+        watch_for(ETCD_STALLS_S, both.controller.must_run)
+    finally:
+        cluster.etcd.signal(signal.SIGCONT)
+
+
 def kill_all_of_mbcas_and_the_api_server(both: Mbcas, cluster: Cluster) -> None:
     for daemon in both:
         daemon.kill()
@@ -63,6 +74,7 @@ CRASHES: dict[str, Callable[[Mbcas, Cluster], None]] = {
     "controller killed, no other one there": kill_the_controller,
     "kubelet killed": kill_the_kubelet,
     "API server killed": kill_the_api_server,
+    "etcd stalled": stall_etcd,
     "everything but the node killed": kill_all_of_mbcas_and_the_api_server,
 }
 

@@ -55,7 +55,7 @@ def test_the_owners_value_survives_agents_and_controllers_that_are_killed(
             daemon.start()
         for daemon in both:
             daemon.wait_ready()
-        web.need(600)
+        web.need(1000)
         wait_until(lambda: (web.quota_milli() or 0) >= 600, 60, "it goes on", both.words)
         allocation = web.allocation()
         assert allocation is not None

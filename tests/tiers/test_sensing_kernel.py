@@ -10,7 +10,9 @@ import pytest
 from rigs.kernel import Rig, a_rig, wait_until
 
 from mbcasd.errors import CgroupGone, SensingError
+from mbcasd.model.readings import CpuSample
 from mbcasd.sensing.capacity import NodeReader
+from mbcasd.sensing.container import ContainerReader
 from mbcasd.sensing.reader import CgroupReader
 from mbcasd.sensing.tree import CgroupTree, kernel_version
 
@@ -250,3 +252,29 @@ def test_the_node_uses_what_a_burner_uses(rig: Rig) -> None:
         node.close()
     assert reading.usage_milli is not None
     assert 100 < reading.usage_milli <= 1000 * len(os.sched_getaffinity(0))
+
+
+def test_a_lone_container_shows_all_its_throttling_whichever_of_the_two_quotas_held_it(
+    rig: Rig, tree: CgroupTree
+) -> None:
+    # As the kubelet has it: the pod's quota is the sum of its containers'. The kernel takes whichever runs out first.
+    rig.write_limit("", 680)
+    rig.add("web", 680)
+    rig.burn("web")
+    reader = ContainerReader(tree.mounts, tree.ref(f"{rig.path}/web"), rig.path)
+    try:
+        reader.limit()
+        samples: list[CpuSample] = []
+        began_s = time.monotonic()
+        for number in range(41):
+            wait_until(lambda at_s=began_s + number * 0.1: time.monotonic() >= at_s, 5, "a tenth of a second")
+            samples.append(reader.sample(time.monotonic()))
+    finally:
+        reader.close()
+    after, before = samples[-1], samples[10]
+    elapsed_s = after.read_at_s - before.read_at_s
+    periods = after.periods - before.periods
+    assert after.throttled_periods - before.throttled_periods >= 0.8 * periods
+    assert 0.8 * periods <= elapsed_s / 0.1
+    # It ran 68 ms and was held for 32 ms in each period.
+    assert after.throttled_usec - before.throttled_usec == pytest.approx(0.32 * elapsed_s * 1e6, rel=0.2)
