@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from mbcasd import __version__
 from mbcasd.actuation.plan import SLACK_MILLI
 from mbcasd.allocation.utility import satisfaction
@@ -13,6 +15,7 @@ from mbcasd.engine.state import Pulse, Track
 from mbcasd.guarding import slo
 from mbcasd.latency.port import SourceHealth
 from mbcasd.model.decision import Decision
+from mbcasd.model.demand import Proposal
 from mbcasd.model.identity import WorkloadId
 from mbcasd.model.market import Clearing
 from mbcasd.model.resizing import ResizeOutcome, ResizeStatus
@@ -35,6 +38,11 @@ class _Past:
     resizes: int = 0
     first_periods: int | None = None
     first_throttled_periods: int = 0
+    # The last row, and what it was made from: on most nodes most workloads do nothing most of the time.
+    row: WorkloadSnapshot | None = None
+    track: Track | None = None
+    proposal: Proposal | None = None
+    counted: tuple[int, int, int] = (0, 0, 0)
 
 
 class Painter:
@@ -131,7 +139,14 @@ class Painter:
                 past.first_throttled_periods = pulse.sample.throttled_periods
             periods = max(0, pulse.sample.periods - past.first_periods)
             throttled_periods = max(0, pulse.sample.throttled_periods - past.first_throttled_periods)
-        return WorkloadSnapshot(
+        proposal = pulse.proposal if pulse is not None else None
+        counted = periods, throttled_periods, past.resizes
+        is_same = track is past.track and proposal is past.proposal and counted == past.counted
+        if past.row is not None and is_same and track.slo is None:
+            past.row = replace(past.row, usage_history_milli=tuple(past.usage_milli))
+            return past.row
+        past.track, past.proposal, past.counted = track, proposal, counted
+        past.row = WorkloadSnapshot(
             namespace=name.namespace,
             name=name.name,
             container=name.container,
@@ -150,7 +165,7 @@ class Painter:
             stall_self_ratio=stall.self_ratio if stall else None,
             stalled_s=stall.stalled_s if stall else 0.0,
             smoothed_milli=demand.smoothed_milli if demand else 0.0,
-            need_milli=pulse.proposal.need_milli if pulse and track.in_market else None,
+            need_milli=proposal.need_milli if proposal and track.in_market else None,
             forecast_milli=demand.forecast_milli if demand else None,
             floor_milli=contract.floor_milli,
             cap_milli=contract.cap_milli,
@@ -159,12 +174,13 @@ class Painter:
             target_milli=track.target_milli,
             utility=_utility(track),
             held_by=track.held_by.value,
-            advice=pulse.proposal.reason if pulse else "",
+            advice=proposal.reason if proposal else "",
             last_change_milli=past.last_change_milli,
             last_change_wall_s=past.last_change_wall_s,
             resizes=past.resizes,
             **told.latency(track),
         )
+        return past.row
 
 
 def _utility(track: Track) -> float | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import ceil
 
 from mbcasd.errors import CgroupGone, SensingError
 from mbcasd.model.identity import CgroupRef, WorkloadId
@@ -42,6 +43,9 @@ class Sensors:
         self._discover, self._open_reader = discover, open_reader
         self._loops = loops
         self._handles: dict[WorkloadId, _Handle] = {}
+        self._found: Mapping[WorkloadId, CgroupRef] | None = None  # as it was listed last, if all of it is open
+        self._watched: Mapping[WorkloadId, CgroupRef] = {}
+        self._looked_at_s = 0.0
         self.unreadable: dict[WorkloadId, str] = {}
 
     def reconfigure(self, loops: LoopSettings) -> None:
@@ -54,7 +58,10 @@ class Sensors:
         Returns:
             The workloads that can be read, with their present incarnation.
         """
+        self._looked_at_s = now_s
         found = self._discover()
+        if found is self._found:
+            return self._watched
         for name in [name for name, handle in self._handles.items() if found.get(name) != handle.cgroup]:
             self._close(name)
         self.unreadable = {name: reason for name, reason in self.unreadable.items() if name in found}
@@ -68,7 +75,10 @@ class Sensors:
                 continue
             except SensingError as err:
                 self.unreadable[name] = str(err)
-        return {name: handle.cgroup for name, handle in self._handles.items()}
+        self._watched = {name: handle.cgroup for name, handle in self._handles.items()}
+        # Who lists the same mapping again says that nothing has changed.
+        self._found = found if len(self._watched) == len(found) else None
+        return self._watched
 
     def samples(self, now_s: float, clock_s: Callable[[], float]) -> dict[WorkloadId, CpuSample]:
         """Read every cgroup that is due. Each sample carries its own time, since a pass takes a while."""
@@ -95,8 +105,8 @@ class Sensors:
                 handle.busy_at_s = now_s
             handle.sample = sample
             # A little early is on time: the grid of passes decides, not the moment of this reading.
-            interval_s = hot_s if now_s - handle.busy_at_s < IDLE_AFTER_S else idle_s
-            handle.due_s = now_s + interval_s - 0.25 * hot_s
+            due_s = now_s + hot_s if now_s - handle.busy_at_s < IDLE_AFTER_S else self._idle_due_s(now_s, idle_s)
+            handle.due_s = due_s - 0.25 * hot_s
             taken[name] = sample
         for name in gone:
             self._close(name)
@@ -133,10 +143,16 @@ class Sensors:
         """When the next cgroup wants to be read; None: nothing is under watch."""
         return min((handle.due_s for handle in self._handles.values()), default=None)
 
+    def _idle_due_s(self, now_s: float, idle_s: float) -> float:
+        """When an idle one is read next: with a look, so that the daemon wakes up once for all of them."""
+        since_look_s = max(0.0, now_s - self._looked_at_s)
+        return self._looked_at_s + idle_s * ceil(since_look_s / idle_s + 0.5)
+
     def close(self) -> None:
         """Close all handles."""
         for name in list(self._handles):
             self._close(name)
 
     def _close(self, name: WorkloadId) -> None:
+        self._found = None
         self._handles.pop(name).reader.close()

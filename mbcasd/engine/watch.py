@@ -42,7 +42,8 @@ def watch(  # noqa: C901 -- the hot path: a call for each sample costs more than
         once. One that the last clearing already refused the same need is not among them.
     """
     config = state.config
-    observe = LAWS[config.settings.demand.estimator].observe
+    law = LAWS[config.settings.demand.estimator]
+    observe = law.observe
     pulses, tracks = dict(state.pulses), state.tracks
     renewed: dict[WorkloadId, Track] = {}
     still: dict[WorkloadId, Demand] = {}
@@ -64,7 +65,7 @@ def watch(  # noqa: C901 -- the hot path: a call for each sample costs more than
                 sample, law_state, proposal, proposed_at_s, demand_from, guard_from, fed, Waiting(sample, waiting)
             )
             continue
-        if waiting is None and _sleeps(track, proposal) and _is_nothing(last, sample):
+        if waiting is None and _sleeps(track, proposal, law.floor_milli) and _is_nothing(last, sample):
             pulses[name] = Pulse(sample, law_state, proposal, proposed_at_s, sample, guard_from, sample)
             if track.demand is not None:
                 still[name] = track.demand
@@ -120,10 +121,15 @@ def _oldest_first(waiting: Waiting | None) -> list[CpuSample]:
     return samples
 
 
-def _sleeps(track: Track, proposal: Proposal) -> bool:
+def _sleeps(track: Track, proposal: Proposal, law_floor_milli: float) -> bool:
     """Whether a workload whose counters all but stand still is known to do so, and has nothing left to give back.
 
     Then the law need not hear of it, and finds what it knew when the workload wakes up.
+
+    Args:
+        track: The workload's.
+        proposal: The one that stands.
+        law_floor_milli: What its law would not go below.
     """
     known, situation = track.demand, track.situation
     return (
@@ -131,7 +137,7 @@ def _sleeps(track: Track, proposal: Proposal) -> bool:
         and known.usage_milli < STILL_MILLI
         and known.smoothed_milli < STILL_MILLI
         and proposal.advice is Advice.KEEP
-        and situation.limit_milli <= situation.floor_milli
+        and situation.limit_milli <= max(situation.floor_milli, law_floor_milli)
     )
 
 

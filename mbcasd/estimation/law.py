@@ -40,10 +40,12 @@ class LawSettings(NamedTuple):
 
 
 class Law(NamedTuple):
-    """One estimator, as three pure functions."""
+    """One estimator, as three pure functions and what it would never go below."""
 
     start: Callable[[LawSettings], LawState]
     observe: Callable[[LawState, Interval, Situation], tuple[LawState, Proposal]]
     # settle(state, proposal, limit before, limit granted, now_s): called after the market answered a RAISE or a LOWER
     # that was acted upon (limit granted differs from the limit before); a withheld one is simply never settled.
     settle: Callable[[LawState, Proposal, float, float, float], LawState]
+    # It proposes no decrease to less than this, in millicores.
+    floor_milli: float = 0.0

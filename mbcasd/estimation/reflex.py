@@ -356,4 +356,4 @@ def _bounded(need_milli: float, situation: Situation) -> float:
     return within(max(FLOOR_MILLI, rounded_milli), situation)
 
 
-LAW = Law(start, observe, settle)
+LAW = Law(start, observe, settle, FLOOR_MILLI)

@@ -31,7 +31,7 @@ from mbcasd.sensing.tree import CgroupTree
 from mbcasd.settings import RequestPolicy, Settings
 
 # The tree is looked through whenever the API says that a container came or went, and this often all the same.
-SCAN_EVERY_S = 10.0
+SCAN_EVERY_S = 30.0
 
 # The kubelet hashes a static pod's manifest instead of using the UID that the API shows.
 _CONFIG_HASH = "kubernetes.io/config.hash"

@@ -33,6 +33,11 @@ class PressureFile:
         self._looks, self._next_look = 0, 1
         self.look()
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it can be read, as far as anybody has seen."""
+        return self._handle is not None
+
     def look(self) -> None:
         """Look for the file again, where it was not there or did not count yet; meant to be called once a second."""
         if self._directory is None or self._handle is not None:

@@ -45,6 +45,7 @@ class CgroupReader:
         self._quiet_usec = 0.0
         self._last_usage_usec = self._used_usec = 0
         self._whole_due_s = -inf
+        self._whole_usec = self._still_usec = -1
         self._rest: tuple[int, int, int, int | None, int | None] = (0, 0, 0, None, None)
         directory = mounts.cpu + ref.path.rstrip("/")
         # Files are opened through this handle, so that all of them belong to the same incarnation.
@@ -70,7 +71,8 @@ class CgroupReader:
         Throttled time is what the cgroup's own limit caused; see `throttled_above_usec` for that of its ancestors.
 
         On v1 usage has a file of its own, and a cgroup that has used but a part of its quota cannot have been
-        throttled: then the other files are read only once a second, which spares half of the system calls.
+        throttled: then the other files are read only once a second, which spares half of the system calls; and not
+        at all while it uses nothing.
 
         Args:
             now_s: Monotonic time of this reading.
@@ -84,14 +86,21 @@ class CgroupReader:
                 # A period that has ended since the last reading began after the one before.
                 quiet = used_usec + self._used_usec < self._quiet_usec
                 self._used_usec = used_usec
-                if quiet and now_s < self._whole_due_s:
+                if quiet and (now_s < self._whole_due_s or self._still_here(usage_usec)):
                     return CpuSample(now_s, usage_usec, *self._rest)
+                # What was throttled is told when the period ends, so the reading after the last use still counts.
+                self._still_usec = usage_usec if quiet and usage_usec == self._whole_usec else -1
+                self._whole_usec = usage_usec
                 periods, throttled, throttled_usec = parse.cpu_stat_v1(os.pread(self._stat, 256, 0))
         except OSError as err:
             raise self._trouble(err, "cpu.stat") from err
         self._whole_due_s = now_s + WHOLE_SAMPLE_EVERY_S
         self._rest = (periods, throttled, throttled_usec, *self._pressure.read())
         return CpuSample(now_s, usage_usec, *self._rest)
+
+    def _still_here(self, usage_usec: int) -> bool:
+        """Whether nothing was used from one whole reading to the next, and since; pressure may have been found."""
+        return usage_usec == self._still_usec and self._pressure.is_known == (self._rest[3] is not None)
 
     def limit(self) -> LimitReading:
         """Read back the limit that the kernel enforces.

@@ -265,6 +265,15 @@ def test_putting_more_than_may_wait_is_counted_and_never_blocks(recorder, clock)
     assert recorder.health.dropped == 2 * 1501
 
 
+def test_the_writer_is_woken_up_before_more_waits_than_may(recorder, clock):
+    many = {WEB._replace(name=str(n)): a_sample(1000.0, n) for n in range(1500)}
+    recorder.put_observation(Observation(samples=many), clock.now_s())
+    assert not recorder._wake.is_set()
+
+    recorder.put_observation(Observation(samples=many), clock.now_s())
+    assert recorder._wake.is_set()
+
+
 def test_a_foreign_file_is_refused_at_the_start_and_left_as_it_is(tmp_path, clock):
     note = tmp_path / "notes.txt"
     note.write_text("do not touch")

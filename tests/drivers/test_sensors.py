@@ -82,6 +82,20 @@ def test_an_idle_one_is_read_once_per_second_after_three_seconds() -> None:
     assert 4 <= world.run(5) <= 6
 
 
+def test_idle_ones_are_read_together_with_the_look_whenever_they_fell_idle() -> None:
+    world = World()
+    world.found = {WorkloadId("test", f"w{i}"): CgroupRef(path=f"/w{i}", inode=i + 10) for i in range(3)}
+    world.sensors.look(world.now_s)
+    for inode in (10, 11, 12):
+        world.readers[inode].usage_usec += 1_000_000
+        world.run(0.3)
+    for _ in range(5):
+        world.run(1.0)
+        world.sensors.look(world.now_s)
+
+    assert [world.run(0.1) for _ in range(10)] == [0] * 9 + [3]
+
+
 def test_an_idle_one_that_wakes_up_is_noticed_within_a_second_and_then_read_quickly() -> None:
     world = World()
     world.run(6)

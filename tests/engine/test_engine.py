@@ -36,6 +36,25 @@ def test_the_first_raise_comes_within_three_tenths_of_a_second_of_the_first_stal
     assert 5.0 <= raised_at_s <= 5.3
 
 
+def test_a_law_is_not_bothered_with_what_does_nothing_at_its_floor_and_answers_at_once_when_it_wakes() -> None:
+    # The law itself goes no lower than 100m, whatever the contract allows.
+    worker = FakeWorkload(lambda t: 0.0 if t < 60 else 1000.0, 400.0, floor_milli=10)
+    node = FakeNode({"web": worker}, settings=local_settings())
+    node.run(40.0)
+    assert node.limit("web") == 100
+    remembered = []
+    for _ in range(19):  # what is idle is read once a second
+        node.now_s += 1.0
+        seen = Observation(samples={node.id("web"): worker.sample(node.now_s)})
+        node.state, _ = engine.step(node.state, seen, node.now_s)
+        remembered.append(node.state.pulses[node.id("web")].law)
+    assert all(law is remembered[2] for law in remembered[2:])
+
+    node.run(3.0)
+    raised_at_s = next(at_s for at_s, resize in node.resizes if not resize.is_decrease)
+    assert 60.0 <= raised_at_s <= 60.3
+
+
 def test_what_is_not_needed_is_given_back_by_the_optimizer_within_two_of_its_passes() -> None:
     node = FakeNode({"web": steady(100, 1000)}, settings=local_settings())
 

@@ -238,3 +238,9 @@ def test_a_quiet_cgroup_is_read_as_a_whole_once_a_second_and_at_once_when_it_nea
     (cgroup / "cpu.stat").write_text("nr_periods 10\nnr_throttled 8\nthrottled_time 6000\n")
     assert reader.sample(1.5).throttled_periods == 7
     assert reader.sample(2.4).throttled_periods == 8
+
+    # While it uses nothing at all nobody looks; once it does, within a second.
+    (cgroup / "cpu.stat").write_text("nr_periods 11\nnr_throttled 9\nthrottled_time 7000\n")
+    assert reader.sample(3.4).throttled_periods == 8
+    usage.write_text("1013100000\n")
+    assert reader.sample(3.5).throttled_periods == 9
