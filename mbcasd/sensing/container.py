@@ -37,9 +37,11 @@ class ContainerReader(CgroupReader):
         try:
             self._pod_stat = handles.open_file(f"{mounts.cpu}{pod_path}/cpu.stat")
             self._handles.append(self._pod_stat)
-            throttled, throttled_usec = self._read_pod()
             # Throttled periods of the pod, and for how long limits above held this container; when looked at last.
-            self._above = throttled, self._above_usec(throttled_usec)
+            self._pod_throttled, pod_usec = self._read_pod()
+            above_usec = self.throttled_above_usec()
+            self._has_above = above_usec is not None
+            self._above_usec = pod_usec if above_usec is None else above_usec
         except SensingError:
             self.close()
             raise
@@ -47,7 +49,7 @@ class ContainerReader(CgroupReader):
         self._two_samples_usec = (0, 0)
         # What the pod's limit has added so far: periods, of which throttled, and microseconds.
         self._more_periods = self._more_throttled = self._more_usec = 0
-        self._throttled_usec = 0
+        self._throttled_usec = self._looked_usec = 0
 
     def sample(self, now_s: float) -> CpuSample:
         """Read the counters.
@@ -59,7 +61,9 @@ class ContainerReader(CgroupReader):
         """
         own, last = super().sample(now_s), self._own
         self._own = own
-        if last is not None:
+        if last is None:
+            self._looked_usec = own.throttled_usec
+        else:
             self._two_samples_usec = (self._two_samples_usec[1], own.usage_usec - last.usage_usec)
             if sum(self._two_samples_usec) >= self._quiet_usec:
                 self._look_above(last, own)
@@ -80,18 +84,16 @@ class ContainerReader(CgroupReader):
 
     def _look_above(self, last: CpuSample, own: CpuSample) -> None:
         """Add what the pod's limit did since it was looked at last, if this container wants more."""
-        throttled_before, above_before_usec = self._above
-        throttled, throttled_usec = self._read_pod()
-        if throttled == throttled_before:
+        throttled, pod_usec = self._read_pod()
+        held, self._pod_throttled = throttled - self._pod_throttled, throttled
+        if not held:
             return
-        above_usec = self._above_usec(throttled_usec)
-        self._above = throttled, above_usec
+        held_usec = self._held_above_usec(own, pod_usec)
         limit = self._limit
         if limit is None or limit.quota_usec is None:
             return
         if sum(self._two_samples_usec) < WANTS_MORE_SHARE * limit.quota_usec:
             return
-        held, held_usec = throttled - throttled_before, above_usec - above_before_usec
         own_periods, own_throttled = own.periods - last.periods, own.throttled_periods - last.throttled_periods
         # It may have been quiet for a second, in which its pod was held for a neighbour: only what is new counts.
         most = round((own.read_at_s - last.read_at_s) * 1e6 / limit.period_usec) + 1
@@ -113,7 +115,14 @@ class ContainerReader(CgroupReader):
         _, throttled, throttled_usec = parse.cpu_stat_v2(data)[1:] if self._is_v2 else parse.cpu_stat_v1(data)
         return throttled, throttled_usec
 
-    def _above_usec(self, pod_usec: int) -> int:
-        """For how long limits above held this container; older kernels tell it only of the pod as a whole."""
-        above_usec = self.throttled_above_usec()
-        return pod_usec if above_usec is None else above_usec
+    def _held_above_usec(self, own: CpuSample, pod_usec: int) -> int:
+        """For how long limits above held this container beyond its own, since that was asked last.
+
+        Before Linux 6.6 the kernel tells it only of the pod as a whole, and lets both clocks run while both hold: what
+        is more at the pod is added, so that some time may be missing, and none counts twice.
+        """
+        above_usec = self.throttled_above_usec() if self._has_above else pod_usec
+        before_usec, self._above_usec = self._above_usec, above_usec or 0
+        own_usec, self._looked_usec = own.throttled_usec - self._looked_usec, own.throttled_usec
+        held_usec = self._above_usec - before_usec
+        return held_usec if self._has_above else max(0, held_usec - own_usec)
